@@ -1,0 +1,1 @@
+//! `tmkms.toml`, of every era.

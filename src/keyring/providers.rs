@@ -1,0 +1,3 @@
+//! The key backends, one file each.
+
+pub mod softsign;

@@ -1,0 +1,1 @@
+//! The record as a file: two slots, one synced write an update.
