@@ -1,8 +1,16 @@
-//! A chain: its ID, its keys with their guards, and its policy.
+//! A chain: its ID, its key with the guard of that key, and its policy. [`Chain::sign`] is the one door to a signature.
 
 use std::path::PathBuf;
 
-use crate::{keyring::format::KeyFormat, privval::ChainId, protection::hook};
+use crate::{
+    crypto::PublicKey,
+    keyring::{Key, SignerError, format::KeyFormat},
+    privval::{ChainId, Extension, RawBytes, SignRequest},
+    protection::{
+        BadSignature, Denial, Guard, Permit, Policy, RawPermit, Refusal, SignedMsg, SignedRaw,
+        StoreError, hook,
+    },
+};
 
 /// `[[chain]]`: one chain that keys sign for.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -19,4 +27,113 @@ pub struct Config {
     pub sign_extensions: bool,
     /// Refuse another block in a later step of one round.
     pub strict_rounds: bool,
+}
+
+/// A key and the guard that every signature of it passes. The two never part.
+#[derive(Debug)]
+pub struct GuardedKey {
+    /// The key.
+    pub key: Key,
+    /// Its guard, over the chain's record.
+    pub guard: Guard,
+}
+
+/// A chain that is open for signing.
+#[derive(Debug)]
+pub struct Chain {
+    id: ChainId,
+    consensus: GuardedKey,
+    strict_rounds: bool,
+}
+
+impl Chain {
+    /// A chain with its consensus key.
+    #[must_use]
+    pub fn new(id: ChainId, consensus: GuardedKey, strict_rounds: bool) -> Self {
+        Self {
+            id,
+            consensus,
+            strict_rounds,
+        }
+    }
+
+    /// The chain's ID.
+    #[must_use]
+    pub fn id(&self) -> &ChainId {
+        &self.id
+    }
+
+    /// The consensus key's public half.
+    #[must_use]
+    pub fn public_key(&self) -> &PublicKey {
+        self.consensus.key.signer.public_key()
+    }
+
+    /// Judges, records and signs a vote or proposal, and its vote extension.
+    ///
+    /// # Errors
+    /// `SignError`: nothing may leave. A refusal changed nothing.
+    pub fn sign(
+        &self,
+        request: SignRequest,
+        max_height: Option<i64>,
+    ) -> Result<SignedMsg, SignError> {
+        let policy = Policy {
+            max_height,
+            strict_rounds: self.strict_rounds,
+        };
+        let permit = self.consensus.guard.judge(request.msg, policy)?;
+        self.sign_permitted(permit, request.extension.as_ref())
+    }
+
+    /// Signs bytes outside of consensus.
+    ///
+    /// # Errors
+    /// `SignError`: nothing may leave.
+    pub fn sign_raw(&self, raw: &RawBytes) -> Result<SignedRaw, SignError> {
+        let signer = &self.consensus.key.signer;
+        let permit = RawPermit::for_raw_bytes(raw);
+        let signature = signer.sign(permit.sign_bytes())?;
+        Ok(permit.complete(signature, signer.public_key())?)
+    }
+
+    fn sign_permitted(
+        &self,
+        permit: Permit,
+        extension: Option<&Extension>,
+    ) -> Result<SignedMsg, SignError> {
+        let signer = &self.consensus.key.signer;
+        let signature = signer.sign(permit.sign_bytes())?;
+        let extension = match extension.map(|e| (e, permit.extension(e))) {
+            Some((extension, Some(permitted))) => Some((extension, signer.sign(permitted)?)),
+            Some((_, None)) | None => None,
+        };
+        Ok(permit.complete(signature, extension, signer.public_key())?)
+    }
+}
+
+/// Why nothing was signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// Must not be signed.
+    #[error(transparent)]
+    Refused(Refusal),
+    /// The record is unknown.
+    #[error(transparent)]
+    Stopped(StoreError),
+    /// The key did not sign.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// The key signed wrongly.
+    #[error(transparent)]
+    BadSignature(#[from] BadSignature),
+}
+
+impl From<Denial> for SignError {
+    fn from(denial: Denial) -> Self {
+        match denial {
+            Denial::Refused(refusal) => Self::Refused(refusal),
+            Denial::Stopped(error) => Self::Stopped(error),
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Everything worth telling, as data. Sinks make log lines (later metrics) of it, after the reply has left.
 
-use std::{sync::Arc, time::Duration};
+use std::{error::Error, fmt::Write as _, sync::Arc, time::Duration};
 
 /// Something that happened, with what an operator needs to understand it.
 #[derive(Clone, Debug)]
@@ -12,8 +12,13 @@ pub enum Event {
         validator: Arc<str>,
         /// 40 lower-case hex digits; none on a unix socket.
         peer_id: Option<String>,
-        /// The peer ID is the one that the configuration pins.
-        verified: bool,
+    },
+    /// The peer of a tcp connection is not pinned; told once per validator.
+    UnverifiedPeer {
+        /// `chain@addr`.
+        validator: Arc<str>,
+        /// 40 lower-case hex digits.
+        peer_id: String,
     },
     /// A vote or proposal was signed and sent.
     Signed {
@@ -51,13 +56,6 @@ pub enum Event {
         /// A conflicting signature was asked for.
         conflict: bool,
         /// The reason, as the node was told it.
-        reason: String,
-    },
-    /// A request could not be answered for now; the node will ask again.
-    Transient {
-        /// `chain@addr`.
-        validator: Arc<str>,
-        /// The error with its causes.
         reason: String,
     },
     /// A chain stopped signing until the next start.
@@ -125,6 +123,18 @@ impl Sink for Vec<Arc<dyn Sink>> {
             sink.tell(event);
         }
     }
+}
+
+/// An error with its causes, in one line: `what: cause: cause`.
+#[must_use]
+pub fn in_one_line(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let _ = write!(text, ": {source}");
+        cause = source.source();
+    }
+    text
 }
 
 /// Tells nobody; for commands that only look.

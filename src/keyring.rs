@@ -1,6 +1,6 @@
 //! Keys and whom they sign for.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::{
     crypto::{PublicKey, Signature},
@@ -30,12 +30,13 @@ pub enum SignerError {
     Unusable,
 }
 
-/// A key of a provider, ready to sign.
+/// A key of a provider, ready to sign. Clones share the one copy of the secret.
+#[derive(Clone)]
 pub struct Key {
     /// `softsign`, later `yubihsm` and others: as in the configuration's section name.
     pub provider: &'static str,
     /// The key itself.
-    pub signer: Box<dyn Signer>,
+    pub signer: Arc<dyn Signer>,
 }
 
 impl fmt::Debug for Key {

@@ -126,6 +126,7 @@ pub fn judge(record: &Record, msg: &ConsensusMsg, policy: Policy, now: u64) -> V
         return Verdict::Refuse(Refusal::Regression {
             asked,
             last: record.hrs,
+            block: record.block_id,
         });
     }
     let limit = record.height_limit(now);
@@ -140,7 +141,11 @@ pub fn judge(record: &Record, msg: &ConsensusMsg, policy: Policy, now: u64) -> V
     if policy.strict_rounds && same_round {
         if let (Some(before), Some(block)) = (record.block_id, msg.block_id) {
             if before != block {
-                return Verdict::Refuse(Refusal::AnotherBlockInRound { asked, before });
+                return Verdict::Refuse(Refusal::AnotherBlockInRound {
+                    asked,
+                    last: record.hrs,
+                    before,
+                });
             }
         }
     }
@@ -206,6 +211,8 @@ pub enum Refusal {
         asked: Hrs,
         /// What the record holds.
         last: Hrs,
+        /// The block of the last signature, as far as it is known.
+        block: Option<BlockId>,
     },
     /// So far ahead of the record that it can be no honest request.
     Jump {
@@ -227,6 +234,8 @@ pub enum Refusal {
     AnotherBlockInRound {
         /// What was asked.
         asked: Hrs,
+        /// The earlier step.
+        last: Hrs,
         /// The block of the earlier step.
         before: BlockId,
     },
@@ -242,12 +251,19 @@ impl Refusal {
         }
     }
 
-    /// The block that the record holds, where it is the reason.
+    /// Whether signing would contradict an earlier signature.
     #[must_use]
-    pub fn before(&self) -> Option<BlockId> {
-        match self {
-            Self::Conflict { before, .. } => *before,
-            Self::AnotherBlockInRound { before, .. } => Some(*before),
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Conflict { .. })
+    }
+
+    /// What was signed before, where that is the reason: height, round, step and block (`None` for nil).
+    #[must_use]
+    pub fn before(&self) -> Option<(Hrs, Option<BlockId>)> {
+        match *self {
+            Self::Conflict { asked, before } => Some((asked, before)),
+            Self::Regression { last, block, .. } => Some((last, block)),
+            Self::AnotherBlockInRound { last, before, .. } => Some((last, Some(before))),
             _ => None,
         }
     }
@@ -268,7 +284,7 @@ impl fmt::Display for Refusal {
                 "proposal with another timestamp requested at height: {}",
                 asked.height
             ),
-            Self::Regression { asked, last } => {
+            Self::Regression { asked, last, .. } => {
                 if asked.height < last.height {
                     let (last, new) = (last.height, asked.height);
                     write!(f, "height regression: last height:{last} new height:{new}")
