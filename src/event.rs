@@ -114,6 +114,11 @@ pub struct Signed {
 pub trait Sink: Send + Sync {
     /// Tells one event. Never blocks, never fails.
     fn tell(&self, event: &Event);
+
+    /// Whether what is told still arrives somewhere: the watchdog asks.
+    fn is_alive(&self) -> bool {
+        true
+    }
 }
 
 /// Several sinks as one.
@@ -122,6 +127,10 @@ impl Sink for Vec<Arc<dyn Sink>> {
         for sink in self {
             sink.tell(event);
         }
+    }
+
+    fn is_alive(&self) -> bool {
+        self.iter().all(|sink| sink.is_alive())
     }
 }
 
