@@ -1,0 +1,469 @@
+//! Key files of every form, told apart by content, and never by length alone.
+
+use std::borrow::Cow;
+
+use ed25519_dalek::VerifyingKey;
+use k256::elliptic_curve::group::GroupEncoding;
+use serde::Deserialize;
+use subtle::ConstantTimeEq;
+use subtle_encoding::{base64, hex};
+use zeroize::Zeroizing;
+
+use crate::{
+    crypto::PublicKey,
+    keyring::providers::softsign::{FileFormat, memory::Secret},
+};
+
+/// A consensus key from a file's content. `format`: what the configuration says it is.
+pub(super) fn consensus(file: &[u8], format: Option<FileFormat>) -> Result<Secret, KeyError> {
+    let trimmed = file.trim_ascii();
+    let format = match format {
+        Some(format) => format,
+        None if trimmed.is_empty() => return Err(KeyError::Empty),
+        // 32 random bytes are never all text; 32 letters are cut off base64, or a passphrase. Before JSON, since one random
+        // key in 256 starts with a brace.
+        None if file.len() == 32 && !is_text(file) => FileFormat::Raw,
+        None if trimmed.starts_with(b"{") => FileFormat::Json,
+        None => FileFormat::Base64,
+    };
+    match format {
+        FileFormat::Raw => raw(file),
+        FileFormat::Base64 => from_base64(trimmed),
+        FileFormat::Json => json(file),
+    }
+}
+
+/// Looks at a secp256k1 account key: base64 or raw, 32 bytes, big-endian.
+pub(super) fn account(file: &[u8], format: Option<FileFormat>) -> Result<(), KeyError> {
+    let decoded = match format {
+        Some(FileFormat::Json) => return Err(KeyError::AccountJson),
+        Some(FileFormat::Raw) => Zeroizing::new(file.to_vec()),
+        Some(FileFormat::Base64) | None => decode(file.trim_ascii())?,
+    };
+    let scalar = decoded
+        .as_slice()
+        .try_into()
+        .map_err(|_| KeyError::AccountLength {
+            found: decoded.len(),
+        })?;
+    account_public_key(scalar).map(drop)
+}
+
+/// The compressed public key (33 bytes) of a secp256k1 scalar (32 bytes, big-endian).
+pub(super) fn account_public_key(scalar: &[u8; 32]) -> Result<[u8; 33], KeyError> {
+    let secret = k256::SecretKey::from_slice(scalar).map_err(|_| KeyError::Scalar)?;
+    let point = secret.public_key().to_projective().to_affine();
+    let compressed = point.to_bytes();
+    Ok(compressed.into())
+}
+
+/// Why the content of a file is no key. Never carries any of the content.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum KeyError {
+    /// Nothing in the file.
+    #[error("the file is empty")]
+    Empty,
+    /// Neither JSON nor raw bytes nor base64.
+    #[error("invalid encoding: neither base64 nor JSON nor 32 raw bytes")]
+    Encoding,
+    /// Base64 of a wrong number of bytes.
+    #[error("invalid Ed25519 key size: expected 32, 64 or 96 bytes, but got {found}")]
+    Length {
+        /// How many bytes the base64 stands for.
+        found: usize,
+    },
+    /// Said to be raw, but not 32 bytes.
+    #[error("a raw key has 32 bytes, but this file has {found}")]
+    RawLength {
+        /// How many bytes the file has.
+        found: usize,
+    },
+    /// 64 bytes that are neither seed and public key nor an expanded key.
+    #[error("the second half is not the public key of the first, and the first is no expanded key")]
+    Halves,
+    /// 96 bytes whose public key belongs to another key, or whose scalar is not clamped.
+    #[error("the public key in the file is not that of its scalar")]
+    Expanded,
+    /// Not the JSON of a key file.
+    #[error("not a key file's JSON: {problem} at line {line}, column {column}")]
+    Json {
+        /// Syntax, an unexpected end, or a missing or wrong field.
+        problem: &'static str,
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+    },
+    /// A key of a kind that does not sign votes here.
+    #[error(
+        "`{found}` is not `tendermint/PrivKeyEd25519`, the one kind of consensus key that this version signs with"
+    )]
+    Kind {
+        /// The type that the file states, cut to 64 characters.
+        found: String,
+    },
+    /// `priv_key` holds no seed and public key.
+    #[error("`priv_key` is not base64 of 64 bytes, seed and public key")]
+    PrivKey,
+    /// The halves of `priv_key` disagree.
+    #[error("the second half of `priv_key` is not the public key of the first")]
+    PrivKeyHalves,
+    /// `pub_key` belongs to another key.
+    #[error("`pub_key` is not the public key of `priv_key`")]
+    PubKey,
+    /// `address` belongs to another key.
+    #[error("`address` is not the address of `priv_key`")]
+    Address,
+    /// An account key as JSON.
+    #[error("an account key is base64, not JSON")]
+    AccountJson,
+    /// An account key of a wrong length.
+    #[error("an account key has 32 bytes, but this one has {found}")]
+    AccountLength {
+        /// How many bytes the base64 stands for.
+        found: usize,
+    },
+    /// Zero, or beyond the curve's order.
+    #[error("not a secp256k1 private key")]
+    Scalar,
+}
+
+impl KeyError {
+    /// What the operator can do about it.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Halves | Self::Expanded | Self::PrivKeyHalves | Self::PubKey | Self::Address => {
+                Some("the file is damaged or was put together by hand; take it from its backup")
+            }
+            Self::Encoding | Self::Empty | Self::Length { .. } | Self::RawLength { .. } => Some(
+                "a key file is base64 of a 32-byte seed, or CometBFT's priv_validator_key.json",
+            ),
+            Self::Json { .. }
+            | Self::Kind { .. }
+            | Self::PrivKey
+            | Self::AccountJson
+            | Self::AccountLength { .. }
+            | Self::Scalar => None,
+        }
+    }
+}
+
+fn raw(file: &[u8]) -> Result<Secret, KeyError> {
+    let seed = file
+        .try_into()
+        .map_err(|_| KeyError::RawLength { found: file.len() })?;
+    Ok(Secret::seed(seed))
+}
+
+fn decode(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    base64::decode(text)
+        .map(Zeroizing::new)
+        .map_err(|_| KeyError::Encoding)
+}
+
+fn from_base64(text: &[u8]) -> Result<Secret, KeyError> {
+    if text.is_empty() {
+        return Err(KeyError::Empty);
+    }
+    let bytes = decode(text)?;
+    if let Ok(seed) = bytes.as_slice().try_into() {
+        Ok(Secret::seed(seed))
+    } else if let Ok(bytes) = bytes.as_slice().try_into() {
+        sixty_four(bytes)
+    } else if let Ok(bytes) = bytes.as_slice().try_into() {
+        ninety_six(bytes)
+    } else {
+        Err(KeyError::Length { found: bytes.len() })
+    }
+}
+
+/// Seed ‖ public key where the halves agree; else an expanded key, scalar ‖ prefix, as 0.15 read it.
+fn sixty_four(bytes: &[u8; 64]) -> Result<Secret, KeyError> {
+    if let Some(secret) = seed_and_public_key(bytes) {
+        return Ok(secret);
+    }
+    // An expanded key that was stored is clamped (RFC 8032, 5.1.5). Of damaged pairs of seed and public key one in 32 looks
+    // like that; such a one has another public key than the record is bound to, and so does not sign either.
+    if is_clamped(bytes.split_at(32).0) {
+        Ok(Secret::expanded(bytes))
+    } else {
+        Err(KeyError::Halves)
+    }
+}
+
+/// A YubiHSM's export: scalar in big-endian ‖ prefix ‖ public key.
+fn ninety_six(bytes: &[u8; 96]) -> Result<Secret, KeyError> {
+    let (private, public_key) = bytes.split_at(64);
+    let mut expanded = Zeroizing::new([0; 64]);
+    expanded.copy_from_slice(private);
+    expanded.split_at_mut(32).0.reverse();
+    if !is_clamped(expanded.split_at(32).0) {
+        return Err(KeyError::Expanded);
+    }
+    let secret = Secret::expanded(&expanded);
+    if is_key(&secret.verifying_key(), public_key) {
+        Ok(secret)
+    } else {
+        Err(KeyError::Expanded)
+    }
+}
+
+fn seed_and_public_key(bytes: &[u8; 64]) -> Option<Secret> {
+    let (seed, public_key) = bytes.split_at(32);
+    let secret = Secret::seed(seed.try_into().ok()?);
+    is_key(&secret.verifying_key(), public_key).then_some(secret)
+}
+
+fn is_text(bytes: &[u8]) -> bool {
+    bytes
+        .iter()
+        .all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
+}
+
+/// In constant time: 64 bytes of another form are secret in both halves.
+fn is_key(key: &VerifyingKey, bytes: &[u8]) -> bool {
+    key.as_bytes().as_slice().ct_eq(bytes).into()
+}
+
+/// RFC 8032, 5.1.5: a multiple of 8, below 2^255, with bit 254 set. Little-endian.
+fn is_clamped(scalar: &[u8]) -> bool {
+    match scalar {
+        [first, .., last] => first & 0x07 == 0 && last & 0xc0 == 0x40,
+        _ => false,
+    }
+}
+
+/// `priv_validator_key.json`, and `priv_validator.json`, which has the last signed state behind the key.
+#[derive(Deserialize)]
+struct JsonKey<'a> {
+    #[serde(borrow)]
+    address: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    pub_key: Option<Typed<'a>>,
+    #[serde(borrow)]
+    priv_key: Typed<'a>,
+}
+
+/// Amino's JSON of a key. Borrowed from the file's wiped buffer.
+#[derive(Deserialize)]
+struct Typed<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    value: Cow<'a, str>,
+}
+
+fn json(file: &[u8]) -> Result<Secret, KeyError> {
+    // The error's own text is not kept: it may quote a misplaced private key.
+    let parsed: JsonKey<'_> = serde_json::from_slice(file).map_err(|e| KeyError::Json {
+        problem: match e.classify() {
+            serde_json::error::Category::Eof => "unexpected end",
+            serde_json::error::Category::Data => "a missing or wrong field",
+            serde_json::error::Category::Io | serde_json::error::Category::Syntax => "syntax error",
+        },
+        line: e.line(),
+        column: e.column(),
+    })?;
+    let JsonKey {
+        address,
+        pub_key,
+        priv_key: Typed { kind, value },
+    } = parsed;
+    let value = match value {
+        Cow::Borrowed(value) => Zeroizing::new(value.to_owned()),
+        Cow::Owned(value) => Zeroizing::new(value),
+    };
+    if kind != "tendermint/PrivKeyEd25519" {
+        let found = kind.chars().take(64).collect();
+        return Err(KeyError::Kind { found });
+    }
+    let bytes = decode(value.as_bytes()).map_err(|_| KeyError::PrivKey)?;
+    let bytes = bytes.as_slice().try_into().map_err(|_| KeyError::PrivKey)?;
+    let secret = seed_and_public_key(bytes).ok_or(KeyError::PrivKeyHalves)?;
+    let key = secret.verifying_key();
+    if let Some(stated) = pub_key {
+        let same = stated.kind == "tendermint/PubKeyEd25519"
+            && base64::decode(stated.value.as_bytes()).is_ok_and(|stated| is_key(&key, &stated));
+        if !same {
+            return Err(KeyError::PubKey);
+        }
+    }
+    if let Some(stated) = address {
+        let stated = hex::decode(stated.to_ascii_lowercase());
+        if stated.as_deref() != Ok(PublicKey::Ed25519(key).address().as_slice()) {
+            return Err(KeyError::Address);
+        }
+    }
+    Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::SigningKey;
+    use sha2::{Digest, Sha512};
+
+    use super::*;
+
+    /// From a key file that CometBFT's documentation shows: seed ‖ public key.
+    const VALUE: &str =
+        "9giFjwnmAKCAI95l4Q32kXsau+itGrbsvz84CTLxGnJSPENCBVOUck5ntrGkyX+JzMwgleJCkXEIWPAoa/NioQ==";
+    const PUBLIC: &str = "UjxDQgVTlHJOZ7axpMl/iczMIJXiQpFxCFjwKGvzYqE=";
+    const ADDRESS: &str = "E74FBE24164CFC4F88E311C3AC92E63D0DC310D8";
+
+    fn pair() -> Vec<u8> {
+        base64::decode(VALUE).expect("base64")
+    }
+
+    fn public() -> Vec<u8> {
+        base64::decode(PUBLIC).expect("base64")
+    }
+
+    /// The clamped scalar ‖ prefix, straight from RFC 8032.
+    fn expanded() -> Vec<u8> {
+        let mut bytes = Sha512::digest(pair().split_at(32).0).to_vec();
+        let (scalar, _) = bytes.split_at_mut(32);
+        if let [first, .., last] = scalar {
+            *first &= 0xf8;
+            *last = *last & 0x3f | 0x40;
+        }
+        bytes
+    }
+
+    fn parse(file: &[u8], format: Option<FileFormat>) -> Result<Vec<u8>, KeyError> {
+        consensus(file, format).map(|secret| secret.verifying_key().as_bytes().to_vec())
+    }
+
+    fn file(address: &str, public: &str, value: &str) -> String {
+        format!(
+            r#"{{"address":"{address}","pub_key":{{"type":"tendermint/PubKeyEd25519","value":"{public}"}},
+                "last_height":"7","priv_key":{{"type":"tendermint/PrivKeyEd25519","value":"{value}"}}}}"#
+        )
+    }
+
+    #[test]
+    fn every_form_of_a_file_opens_the_same_key() {
+        let seed = pair().split_at(32).0.to_vec();
+        let mut exported = expanded();
+        exported.split_at_mut(32).0.reverse();
+        exported.extend(public());
+        let with_newline = [base64::encode(&seed), b"\n".to_vec()].concat();
+        for (bytes, format) in [
+            (seed.clone(), FileFormat::Raw),
+            (base64::encode(&seed), FileFormat::Base64),
+            (with_newline, FileFormat::Base64),
+            (VALUE.into(), FileFormat::Base64),
+            (base64::encode(expanded()), FileFormat::Base64),
+            (base64::encode(exported), FileFormat::Base64),
+            (file(ADDRESS, PUBLIC, VALUE).into(), FileFormat::Json),
+        ] {
+            assert_eq!(parse(&bytes, None), Ok(public()));
+            assert_eq!(parse(&bytes, Some(format)), Ok(public()));
+        }
+    }
+
+    #[test]
+    fn the_expanded_form_signs_what_the_seed_signs() {
+        use ed25519_dalek::Signer;
+
+        let secret = consensus(&base64::encode(expanded()), None).expect("opens");
+        let seed = SigningKey::try_from(pair().split_at(32).0).expect("a seed");
+        assert_eq!(
+            secret.sign(b"vote", &secret.verifying_key()),
+            seed.sign(b"vote").to_bytes()
+        );
+    }
+
+    #[test]
+    fn halves_that_disagree_are_refused() {
+        let mut broken = pair();
+        let last = broken.pop().expect("64 bytes");
+        broken.push(last ^ 1);
+        let text = String::from_utf8(base64::encode(&broken)).expect("ASCII");
+        assert_eq!(parse(text.as_bytes(), None), Err(KeyError::Halves));
+        assert_eq!(
+            parse(file(ADDRESS, PUBLIC, &text).as_bytes(), None),
+            Err(KeyError::PrivKeyHalves)
+        );
+
+        let mut exported = expanded();
+        exported.split_at_mut(32).0.reverse();
+        exported.extend([0; 32]);
+        assert_eq!(
+            parse(&base64::encode(exported), None),
+            Err(KeyError::Expanded)
+        );
+    }
+
+    #[test]
+    fn a_stated_public_key_or_address_must_be_that_of_the_key() {
+        let other = "8mv0sqLoTOt6U8PxrndAh3myAGR4L7rb3w42WVnuRTQ=";
+        assert_eq!(
+            parse(file(ADDRESS, other, VALUE).as_bytes(), None),
+            Err(KeyError::PubKey)
+        );
+        let address = "AD7DAE5FEC609CF02F9BDE7D81D0C3CD66141563";
+        assert_eq!(
+            parse(file(address, PUBLIC, VALUE).as_bytes(), None),
+            Err(KeyError::Address)
+        );
+    }
+
+    #[test]
+    fn an_explicit_format_is_honoured() {
+        let seed = pair().split_at(32).0.to_vec();
+        let text = base64::encode(&seed);
+        assert_eq!(
+            parse(&text, Some(FileFormat::Raw)),
+            Err(KeyError::RawLength { found: 44 })
+        );
+        assert_eq!(
+            parse(&seed, Some(FileFormat::Base64)),
+            Err(KeyError::Encoding)
+        );
+        assert!(matches!(
+            parse(&text, Some(FileFormat::Json)),
+            Err(KeyError::Json { .. })
+        ));
+    }
+
+    #[test]
+    fn a_raw_key_may_start_with_a_brace() {
+        let mut seed = [0xfe; 32];
+        seed.split_at_mut(1).0.fill(b'{');
+        assert!(parse(&seed, None).is_ok());
+    }
+
+    #[test]
+    fn thirty_two_letters_are_no_key_unless_the_format_says_raw() {
+        let letters = [b'a'; 32];
+        assert_eq!(parse(&letters, None), Err(KeyError::Length { found: 24 }));
+        assert!(parse(&letters, Some(FileFormat::Raw)).is_ok());
+    }
+
+    #[test]
+    fn an_error_never_quotes_the_key() {
+        let misplaced = format!(r#"{{"priv_key":"{VALUE}"}}"#);
+        let error = parse(misplaced.as_bytes(), None).expect_err("no object");
+        assert!(!format!("{error} {error:?}").contains("9giFjw"));
+        let other_kind = r#"{"priv_key":{"type":"tendermint/PrivKeySecp256k1","value":"Lfa2uW//4KGvzLXhtoHGfI5Yd2DA2gC7pOfHSkFheGg="}}"#;
+        let error = parse(other_kind.as_bytes(), None).expect_err("another kind");
+        assert!(error.to_string().contains("`tendermint/PrivKeySecp256k1`"));
+    }
+
+    #[test]
+    fn an_account_key_is_a_secp256k1_scalar_in_base64() {
+        assert_eq!(account(&base64::encode([7; 32]), None), Ok(()));
+        assert_eq!(
+            account(&base64::encode([0; 32]), None),
+            Err(KeyError::Scalar)
+        );
+        assert_eq!(
+            account(&base64::encode([0xff; 32]), None),
+            Err(KeyError::Scalar)
+        );
+        assert_eq!(
+            account(&base64::encode([7; 31]), None),
+            Err(KeyError::AccountLength { found: 31 })
+        );
+    }
+}
