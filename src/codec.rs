@@ -1,1 +1,175 @@
-//! Written next.
+//! The wire dialects: bytes of one whole message → [`Request`], [`Response`] → bytes.
+//!
+//! What a request may contain is checked here, once; after a successful `decode` nothing about it is left to doubt but
+//! whether it may be signed. This room knows nothing of connections and keys.
+
+use crate::{
+    crypto::PublicKey,
+    privval::{ChainId, Hrs, Kind, Request},
+    protection::{SignedMsg, SignedRaw},
+};
+
+pub mod messages;
+pub mod proto;
+pub mod strict;
+
+pub use self::strict::{Fault, Place};
+
+/// One dialect of the privval protocol, for the life of one connection.
+pub trait Codec: Send {
+    /// One whole message body (its length prefix already stripped) → a request.
+    ///
+    /// # Errors
+    /// `DecodeError::Answerable` where the peer waits for a reply of a known kind: answer with an error and go on;
+    /// `DecodeError::Unanswerable` otherwise: close.
+    fn decode(&mut self, message: &[u8]) -> Result<Request, DecodeError>;
+
+    /// Appends the body of the reply (no length prefix) to `out`.
+    fn encode(&self, response: &Response<'_>, out: &mut Vec<u8>);
+
+    /// Fields seen since the last call that this version does not know, each named once per codec (`SignVoteRequest.7`).
+    fn take_unknown_fields(&mut self) -> Vec<String>;
+}
+
+/// What can be said to a node.
+#[derive(Debug)]
+pub enum Response<'a> {
+    /// The answer to a ping.
+    Pong,
+    /// The public key that this chain's signatures verify under.
+    PubKey(&'a PublicKey),
+    /// A signed vote or proposal.
+    Signed(&'a SignedMsg),
+    /// A signature over bytes outside of consensus.
+    SignedRaw(&'a SignedRaw),
+    /// No signature, and why. A node reports it and does not ask again.
+    Error {
+        /// The kind of request that this answers.
+        kind: Kind,
+        /// 2 for a conflict, 1 for everything else.
+        code: i32,
+        /// One line for the node's log.
+        description: &'a str,
+    },
+}
+
+/// The peer sent something that cannot be served.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum DecodeError {
+    /// The kind of the request is known: reply with an error (code 1) and keep the connection.
+    #[error("{reason}")]
+    Answerable {
+        /// The kind of reply that the node waits for.
+        kind: Kind,
+        /// What it wanted signed, where that much could be read.
+        hrs: Option<Hrs>,
+        /// What is wrong.
+        reason: Reason,
+    },
+    /// There is nothing to reply to: close the connection.
+    #[error("{0}")]
+    Unanswerable(Reason),
+}
+
+/// What is wrong with a message. The text may go to the node: it holds nothing secret and no control characters.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Reason {
+    /// The message has no member at all.
+    #[error("empty message")]
+    Empty,
+    /// No member that this dialect knows.
+    #[error("unknown request (field {0} of the message)")]
+    UnknownRequest(u32),
+    /// A reply where a request belongs.
+    #[error("a reply (field {0} of the message) where a request is expected")]
+    NotARequest(u32),
+    /// More than one member of the oneof.
+    #[error("more than one request in one message")]
+    SecondMember,
+    /// The bytes break the encoding.
+    #[error("{place}: {fault}")]
+    Malformed {
+        /// The message and its field.
+        place: Place,
+        /// How.
+        fault: Fault,
+    },
+    /// A submessage without which there is no request.
+    #[error("{0} is missing")]
+    Missing(Place),
+    /// The request is for another chain.
+    #[error("request for chain '{asked}', but this connection serves '{served}'")]
+    OtherChain {
+        /// The chain ID in the request, shortened and escaped.
+        asked: String,
+        /// The chain ID that the connection is configured for.
+        served: ChainId,
+    },
+    /// Not 1 or 2 in a vote, not 32 in a proposal.
+    #[error("message type {0} does not belong in this request")]
+    Type(i32),
+    /// Below 1.
+    #[error("height {0} is below 1")]
+    Height(i64),
+    /// Negative.
+    #[error("round {0} is negative")]
+    Round(i32),
+    /// Not −1 ≤ it < round.
+    #[error("proof-of-lock round {pol_round} does not fit round {round}")]
+    PolRound {
+        /// As asked.
+        pol_round: i32,
+        /// The proposal's own round.
+        round: i32,
+    },
+    /// Neither nil nor complete.
+    #[error(
+        "block ID is neither nil nor complete (hash {hash} bytes, {total} parts, parts hash {parts_hash} bytes)"
+    )]
+    BlockId {
+        /// Length of the block hash.
+        hash: usize,
+        /// Number of parts.
+        total: u32,
+        /// Length of the hash of the parts.
+        parts_hash: usize,
+    },
+    /// A proposal for no block.
+    #[error("proposal without a block ID")]
+    NilProposal,
+    /// Outside of the years 1 to 9999, or nanoseconds outside of 0..=999_999_999.
+    #[error("impossible timestamp ({seconds} s, {nanos} ns)")]
+    Timestamp {
+        /// Seconds since the Unix epoch.
+        seconds: i64,
+        /// Nanoseconds.
+        nanos: i32,
+    },
+    /// Neither 0 nor 20 bytes.
+    #[error("validator address of {0} bytes")]
+    Address(usize),
+    /// Negative.
+    #[error("validator index {0} is negative")]
+    Index(i32),
+    /// On a prevote or a nil precommit.
+    #[error("unexpected vote extension")]
+    UnexpectedExtension,
+    /// Longer than any node accepts.
+    #[error("vote extension of {0} bytes, at most 1048576 are signed")]
+    ExtensionTooLong(usize),
+    /// CometBFT v2's second extension, whose sign bytes have no domain of their own.
+    #[error("extensions without replay protection are not signed")]
+    UnprotectedExtension,
+    /// Raw bytes on a validator whose configuration does not allow them.
+    #[error("signing of raw bytes is not configured for this chain")]
+    RawRefused,
+    /// Raw bytes under a name that the configuration does not allow.
+    #[error("signing of raw bytes for '{0}' is not configured for this chain")]
+    RawUniqueId(String),
+    /// Raw bytes that are empty or have no name.
+    #[error("raw bytes and their unique ID must not be empty")]
+    RawEmpty,
+    /// Bare bytes that could pass for a vote, a proposal or an extension.
+    #[error("bytes that are empty or could pass for a consensus message are not signed")]
+    RawAmbiguous,
+}
