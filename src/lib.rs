@@ -3,6 +3,9 @@
 //! The rooms below stand in reading order, from the highest layer to the lowest. A module imports only from rooms below it;
 //! `tests/architecture.rs` says so. `ARCHITECTURE.md` explains why each room exists.
 
+pub mod application;
+pub mod commands;
+
 pub mod config;
 pub mod kms;
 

@@ -1,2 +1,5 @@
-//! skeleton
-fn main() {}
+//! Boots the application.
+
+fn main() {
+    tmkms::application::boot()
+}

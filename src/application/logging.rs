@@ -1,0 +1,206 @@
+//! Log lines to stderr: text or JSON, with milliseconds, through a bounded writer that blocks nobody.
+
+use std::{
+    env, fmt,
+    io::{self, IsTerminal, Write},
+    panic,
+    sync::{Arc, OnceLock},
+    thread,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use clap::ValueEnum;
+use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{
+    Layer,
+    filter::Targets,
+    fmt::{format::Writer, time::FormatTime},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
+
+/// Lines that wait while stderr is blocked; those beyond are dropped and counted.
+const QUEUED_LINES: usize = 1_024;
+
+/// `--log-format`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum LogFormat {
+    /// One line of text, for people and journald
+    #[default]
+    Text,
+    /// One JSON object a line, for collectors
+    Json,
+}
+
+/// The running log. Dropping it writes out what waits.
+#[derive(Debug)]
+pub struct Logging {
+    _worker: WorkerGuard,
+}
+
+/// Starts logging for the whole process. `-v` stands above `RUST_LOG`, as it always did.
+pub(super) fn start(verbose: bool, format: LogFormat) -> Logging {
+    let counter = Arc::new(OnceLock::new());
+    let stderr = Stderr {
+        format,
+        counter: counter.clone(),
+        told: 0,
+    };
+    let (writer, worker) = NonBlockingBuilder::default()
+        .buffered_lines_limit(QUEUED_LINES)
+        .lossy(true)
+        .thread_name("log")
+        .finish(stderr);
+    // Cannot be set already: the cell was made above.
+    let _ = counter.set(writer.error_counter());
+    let (filter, complaint) = filter(verbose);
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .with_timer(Milliseconds);
+    let layer = match format {
+        LogFormat::Text => layer.with_ansi(colour_on_stderr()).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_ansi(false).boxed(),
+    };
+    // Fails where a subscriber is set already, in tests of the library: then that one gets the lines.
+    let _ = tracing_subscriber::registry()
+        .with(layer.with_filter(filter))
+        .try_init();
+    if let Some(complaint) = complaint {
+        tracing::warn!("RUST_LOG is not understood and not used: {complaint}");
+    }
+    panic::set_hook(Box::new(log_panic));
+    Logging { _worker: worker }
+}
+
+/// Whether stderr takes colours: a terminal, and nobody said `NO_COLOR`.
+#[must_use]
+pub fn colour_on_stderr() -> bool {
+    let no_color = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !no_color && io::stderr().is_terminal()
+}
+
+fn filter(verbose: bool) -> (Targets, Option<String>) {
+    let default = |level| Targets::new().with_default(level);
+    if verbose {
+        return (default(LevelFilter::DEBUG), None);
+    }
+    match env::var("RUST_LOG") {
+        Ok(text) if !text.trim().is_empty() => match text.parse() {
+            Ok(targets) => (targets, None),
+            Err(error) => (default(LevelFilter::INFO), Some(error.to_string())),
+        },
+        _ => (default(LevelFilter::INFO), None),
+    }
+}
+
+/// A panic is a log line like any other: the default hook would wait for a blocked stderr.
+fn log_panic(info: &panic::PanicHookInfo<'_>) {
+    let thread = thread::current();
+    let name = thread.name().unwrap_or("unnamed").to_owned();
+    let message = info.payload_as_str().unwrap_or("no message");
+    match info.location() {
+        Some(location) => tracing::error!("[{name}] internal crash at {location}: {message}"),
+        None => tracing::error!("[{name}] internal crash: {message}"),
+    }
+}
+
+/// The end of the queue. Tells of dropped lines before the first line that comes after them.
+struct Stderr {
+    format: LogFormat,
+    counter: Arc<OnceLock<ErrorCounter>>,
+    told: usize,
+}
+
+impl Stderr {
+    fn dropped(&mut self) -> Option<String> {
+        let dropped = self.counter.get()?.dropped_lines();
+        let new = dropped.checked_sub(self.told).filter(|new| *new > 0)?;
+        self.told = dropped;
+        let now = Timestamp(SystemTime::now());
+        let text = format!("{new} log lines were dropped, since nobody read them in time");
+        Some(match self.format {
+            LogFormat::Text => format!("{now}  WARN tmkms::application: {text}\n"),
+            LogFormat::Json => format!(
+                "{{\"timestamp\":\"{now}\",\"level\":\"WARN\",\"message\":\"{text}\",\"dropped\":{new},\"target\":\"tmkms::application\"}}\n"
+            ),
+        })
+    }
+}
+
+impl Write for Stderr {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if let Some(dropped) = self.dropped() {
+            io::stderr().write_all(dropped.as_bytes())?;
+        }
+        io::stderr().write_all(line)?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds.
+struct Milliseconds;
+
+impl FormatTime for Milliseconds {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        write!(writer, "{}", Timestamp(SystemTime::now()))
+    }
+}
+
+struct Timestamp(SystemTime);
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = self.0.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seconds = since.as_secs();
+        let (year, month, day) = civil(seconds / 86_400);
+        let (hour, minute, second) = (seconds / 3_600 % 24, seconds / 60 % 60, seconds % 60);
+        let millis = since.subsec_millis();
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z"
+        )
+    }
+}
+
+/// Year, month and day of a day since 1970-01-01. Years are counted from March, so that the leap day comes last.
+fn civil(days: u64) -> (u64, u64, u64) {
+    const DAYS_IN_400_YEARS: u64 = 146_097;
+    const FROM_YEAR_0: u64 = 719_468;
+    let day = days + FROM_YEAR_0;
+    let (era, day) = (day / DAYS_IN_400_YEARS, day % DAYS_IN_400_YEARS);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    if month < 10 {
+        (era * 400 + year, month + 3, day)
+    } else {
+        (era * 400 + year + 1, month - 9, day)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_timestamp_is_utc_with_milliseconds() {
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400_001, "2000-02-29T00:00:00.001Z"),
+            (1_700_000_000_123, "2023-11-14T22:13:20.123Z"),
+            (1_709_251_199_999, "2024-02-29T23:59:59.999Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+        ] {
+            let time = Timestamp(UNIX_EPOCH + Duration::from_millis(millis));
+            assert_eq!(time.to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! The command tree: what may be typed, which configuration is meant, and how a failure is told.
+//!
+//! Results go to stdout, everything else to stderr. A failure is `error: what`, its causes, and a hint; exit code 1, or 2 for a
+//! command that was typed wrongly.
+
+use std::{
+    env,
+    error::Error,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use abscissa_core::{Command, Configurable, Runnable};
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::application::{APP, logging::LogFormat};
+
+mod completions;
+mod generate;
+mod softsign;
+mod start;
+mod version;
+
+/// The environment variable that names the configuration where `-c` does not.
+const CONFIG_VARIABLE: &str = "TMKMS_CONFIG_FILE";
+
+/// The configuration's name, in the working directory and in `~/.tmkms`.
+const CONFIG_NAME: &str = "tmkms.toml";
+
+/// Signs for CometBFT and Tendermint validators, and never twice for one height, round and step
+#[derive(Command, Debug, Parser)]
+#[command(name = "tmkms", version, arg_required_else_help = true)]
+pub struct EntryPoint {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+
+    #[command(subcommand)]
+    command: Option<Subcommands>,
+}
+
+/// Options that may stand before or after the command.
+#[derive(clap::Args, Debug)]
+pub struct Global {
+    /// Configuration file [default: $TMKMS_CONFIG_FILE, ./tmkms.toml, ~/.tmkms/tmkms.toml]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Log debug messages too (stands above RUST_LOG)
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+
+    /// How log lines are written to stderr
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORMAT"
+    )]
+    pub log_format: LogFormat,
+}
+
+#[derive(Debug, Subcommand)]
+enum Subcommands {
+    Start(start::Start),
+    Generate(generate::Generate),
+    #[command(subcommand)]
+    Softsign(softsign::Softsign),
+    Version(version::Version),
+    Completions(completions::Completions),
+}
+
+impl Runnable for EntryPoint {
+    fn run(&self) {
+        APP.conclude(self.dispatch())
+    }
+}
+
+impl Configurable<()> for EntryPoint {}
+
+impl EntryPoint {
+    fn dispatch(&self) -> Result<(), Failure> {
+        match &self.command {
+            Some(Subcommands::Start(command)) => command.run(&self.global),
+            Some(Subcommands::Generate(command)) => command.run(),
+            Some(Subcommands::Softsign(command)) => command.run(),
+            Some(Subcommands::Version(command)) => command.run(),
+            Some(Subcommands::Completions(command)) => command.run(),
+            // `tmkms -c FILE`, as the first announcement wrote it.
+            None if self.global.config.is_some() => start::Start {}.run(&self.global),
+            None => {
+                let usage = Self::command().render_usage();
+                Err(Failure::usage("no command was given")
+                    .hint(format!("{usage}; `tmkms help` lists the commands")))
+            }
+        }
+    }
+}
+
+impl Global {
+    /// The configuration file: `-c`, else `TMKMS_CONFIG_FILE`, else `./tmkms.toml`, else `~/.tmkms/tmkms.toml`. What was
+    /// named is returned whether or not it exists.
+    ///
+    /// # Errors
+    /// `Failure` if none was named and none is found.
+    pub fn config_file(&self) -> Result<PathBuf, Failure> {
+        if let Some(path) = &self.config {
+            return Ok(path.clone());
+        }
+        if let Some(path) = env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty()) {
+            return Ok(path.into());
+        }
+        let here = PathBuf::from(CONFIG_NAME);
+        let at_home = env::home_dir()
+            .filter(|home| !home.as_os_str().is_empty())
+            .map(|home| home.join(".tmkms").join(CONFIG_NAME));
+        // Something that is there but cannot be looked at is returned as well: reading it then says why.
+        let exists = |path: &Path| path.try_exists().unwrap_or(true);
+        if exists(&here) {
+            return Ok(here);
+        }
+        match at_home {
+            Some(path) if exists(&path) => Ok(path),
+            at_home => {
+                let mut failure = Failure::new("no configuration file was found").cause(format!(
+                    "there is no {CONFIG_NAME} in the working directory"
+                ));
+                if let Some(path) = at_home {
+                    failure = failure.cause(format!("there is no {}", path.display()));
+                }
+                Err(failure
+                    .hint("name one with -c FILE, or make a new home with `tmkms init HOME`"))
+            }
+        }
+    }
+}
+
+/// Why a command did not do what it was asked, ready to be told.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Failure {
+    what: String,
+    causes: Vec<String>,
+    hint: Option<String>,
+    code: i32,
+}
+
+impl Failure {
+    /// Something failed: exit code 1.
+    #[must_use]
+    pub fn new(what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            causes: Vec::new(),
+            hint: None,
+            code: 1,
+        }
+    }
+
+    /// The command was typed wrongly: exit code 2.
+    #[must_use]
+    pub fn usage(what: impl Into<String>) -> Self {
+        Self {
+            code: 2,
+            ..Self::new(what)
+        }
+    }
+
+    /// An error with all its sources; exit code 1.
+    #[must_use]
+    pub fn of(error: &dyn Error) -> Self {
+        let mut failure = Self::new(error.to_string());
+        let mut source = error.source();
+        while let Some(error) = source {
+            failure = failure.cause(error.to_string());
+            source = error.source();
+        }
+        failure
+    }
+
+    /// Adds a cause of what was said before.
+    #[must_use]
+    pub fn cause(mut self, cause: impl Into<String>) -> Self {
+        self.causes.push(cause.into());
+        self
+    }
+
+    /// Says what the operator can do.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        self.maybe_hint(Some(hint.into()))
+    }
+
+    /// Says what the operator can do, where the error knows it.
+    #[must_use]
+    pub fn maybe_hint(mut self, hint: Option<String>) -> Self {
+        self.hint = hint.or(self.hint);
+        self
+    }
+
+    /// 1, or 2 for a command that was typed wrongly.
+    #[must_use]
+    pub fn exit_code(&self) -> i32 {
+        self.code
+    }
+
+    /// As it is printed, each part on its own lines; `colour`: with ANSI sequences.
+    #[must_use]
+    pub fn render(&self, colour: bool) -> String {
+        let paint = |code: &str, word: &str| {
+            if colour {
+                format!("\u{1b}[1;{code}m{word}:\u{1b}[0m")
+            } else {
+                format!("{word}:")
+            }
+        };
+        let mut text = format!("{} {}\n", paint("31", "error"), self.what);
+        for cause in &self.causes {
+            text.push_str(&format!("{} {cause}\n", paint("31", "cause")));
+        }
+        if let Some(hint) = &self.hint {
+            text.push_str(&format!("{} {hint}\n", paint("36", "hint")));
+        }
+        text
+    }
+}
+
+/// Writes a result to stdout.
+///
+/// # Errors
+/// `Failure` if stdout does not take it.
+fn output(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .map_err(|e| Failure::new("cannot write to stdout").cause(e.to_string()))
+}
+
+/// Writes a line that is no result to stderr.
+fn note(text: &str) {
+    // Nobody is left to tell when stderr is closed, and the result does not depend on it.
+    let _ = writeln!(io::stderr(), "{text}");
+}
