@@ -11,7 +11,7 @@ use std::{
 };
 
 use abscissa_core::{Command, Configurable, Runnable};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::application::{APP, logging::LogFormat};
 
@@ -90,9 +90,7 @@ impl EntryPoint {
             // `tmkms -c FILE`, as the first announcement wrote it.
             None if self.global.config.is_some() => start::Start {}.run(&self.global),
             None => {
-                let usage = Self::command().render_usage();
-                Err(Failure::usage("no command was given")
-                    .hint(format!("{usage}; `tmkms help` lists the commands")))
+                Err(Failure::usage("no command was given").hint("`tmkms help` lists the commands"))
             }
         }
     }
