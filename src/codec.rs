@@ -173,3 +173,6 @@ pub enum Reason {
     #[error("bytes that are empty or could pass for a consensus message are not signed")]
     RawAmbiguous,
 }
+
+#[cfg(test)]
+mod tests;
