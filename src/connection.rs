@@ -1,25 +1,192 @@
 //! Connections: whole messages in, whole messages out; limits and deadlines.
+//!
+//! What a message means is decided above. A connection never tries to repair itself: after any failure it is dropped, and the
+//! node is dialled anew.
 
-use std::path::PathBuf;
+use std::{fmt, net::TcpStream, os::unix::net::UnixStream, time::Duration};
 
-/// `addr` of a validator: where the node listens.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Address {
-    /// `tcp://[peer-id@]host:port`
-    Tcp {
-        /// The pinned peer ID.
-        peer_id: Option<PeerId>,
-        /// A name or an address; an IPv6 address without its brackets.
-        host: String,
-        /// The port.
-        port: u16,
-    },
-    /// `unix:///path`: the signer dials the socket.
-    Unix(PathBuf),
-    /// `unix-listen:///path`: the signer binds the socket.
-    UnixListen(PathBuf),
+use crate::shutdown::Shutdown;
+
+mod address;
+mod error;
+mod framed;
+mod identity;
+mod inbox;
+pub mod secret_connection;
+mod socket;
+mod tcp;
+mod unix;
+
+pub use self::{
+    address::{Address, AddressError, PeerId},
+    error::ConnectionError,
+    identity::{Identity, IdentityError},
+};
+
+/// Whole messages to and from a node. After an error it stays dead: drop it and dial again.
+pub trait Connection: Send {
+    /// Waits for the next whole message, at most the idle limit in all, and gives its body (without the length prefix; an
+    /// empty message is an empty slice). The slice is valid until the next call.
+    ///
+    /// # Errors
+    /// `ConnectionError`; the connection is dead then.
+    fn read(&mut self) -> Result<&[u8], ConnectionError>;
+
+    /// Sends one whole message, with one system call when the kernel takes it at once.
+    ///
+    /// # Errors
+    /// `ConnectionError`; the connection is dead then, except after `TooLong`, of which nothing was sent.
+    fn write(&mut self, body: &[u8]) -> Result<(), ConnectionError>;
 }
 
-/// A peer ID: the first 20 bytes of SHA-256 over the peer's raw Ed25519 public key.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
-pub struct PeerId(pub [u8; 20]);
+/// How long and how large things may be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Name resolution and connecting together.
+    pub connect: Duration,
+    /// The whole handshake.
+    pub handshake: Duration,
+    /// From one message to the next, whole one.
+    pub idle: Duration,
+    /// Handing one message to the kernel.
+    pub write: Duration,
+    /// A message's body in bytes. Nodes read at most 1,056,218 (protocol.md 11.2), and never limited what they send; a
+    /// vote extension of 1 MiB and everything around it fit.
+    pub message: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(3),
+            handshake: Duration::from_secs(10),
+            idle: Duration::from_secs(10),
+            write: Duration::from_secs(5),
+            message: 1_200_000,
+        }
+    }
+}
+
+impl Limits {
+    /// The default limits, with another idle limit.
+    #[must_use]
+    pub fn with_idle(idle: Duration) -> Self {
+        Self {
+            idle,
+            ..Self::default()
+        }
+    }
+}
+
+/// A connection that is ready, and who is at its other end.
+pub struct Dialled {
+    /// Messages.
+    pub connection: Box<dyn Connection>,
+    /// The peer; none on a unix socket, where nobody proves anything.
+    pub peer: Option<Peer>,
+}
+
+impl fmt::Debug for Dialled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialled")
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who proved to hold which key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Peer {
+    /// The operator pinned this ID.
+    Verified(PeerId),
+    /// Nobody said who it should be: it could be anybody who answered.
+    Unverified(PeerId),
+}
+
+/// Connects to a node with the default limits but for `idle`. tcp needs an identity key.
+///
+/// For `unix-listen://` it binds the socket and waits for the node, without a limit. A shutdown request ends every wait
+/// here, and later every read, but not a write.
+///
+/// # Errors
+/// `ConnectionError`; `is_handshake` tells a failed handshake from a node that is not there.
+pub fn dial(
+    address: &Address,
+    identity: Option<&Identity>,
+    idle: Duration,
+    shutdown: &Shutdown,
+) -> Result<Dialled, ConnectionError> {
+    let limits = Limits::with_idle(idle);
+    dial_within(limits, address, identity, shutdown)
+}
+
+/// Like `dial`, with limits of one's own.
+///
+/// # Errors
+/// As `dial`.
+pub fn dial_within(
+    limits: Limits,
+    address: &Address,
+    identity: Option<&Identity>,
+    shutdown: &Shutdown,
+) -> Result<Dialled, ConnectionError> {
+    if shutdown.is_requested() {
+        return Err(ConnectionError::Shutdown);
+    }
+    match address {
+        Address::Tcp {
+            peer_id,
+            host,
+            port,
+        } => {
+            let identity = identity.ok_or(ConnectionError::NoIdentity)?;
+            let stream = tcp::connect(host, *port, &limits, shutdown)?;
+            secret_connection::establish(stream, identity, *peer_id, limits, Some(shutdown))
+        }
+        Address::Unix(path) => unix::establish(unix::connect(path)?, limits, Some(shutdown)),
+        Address::UnixListen(path) => {
+            unix::establish(unix::accept(path, shutdown)?, limits, Some(shutdown))
+        }
+    }
+}
+
+/// The node's side of a tcp connection, for stand-in nodes: shakes hands over a stream that a listener accepted.
+///
+/// # Errors
+/// `ConnectionError` if the handshake fails.
+pub fn accept_tcp(
+    stream: TcpStream,
+    identity: &Identity,
+    idle: Duration,
+) -> Result<Dialled, ConnectionError> {
+    accept_tcp_within(Limits::with_idle(idle), stream, identity)
+}
+
+/// Like `accept_tcp`, with limits of one's own.
+///
+/// # Errors
+/// As `accept_tcp`.
+pub fn accept_tcp_within(
+    limits: Limits,
+    stream: TcpStream,
+    identity: &Identity,
+) -> Result<Dialled, ConnectionError> {
+    tcp::prepare(&stream)?;
+    secret_connection::establish(stream, identity, None, limits, None)
+}
+
+/// The node's side of a unix connection, for stand-in nodes.
+///
+/// # Errors
+/// `ConnectionError` if the socket refuses its timeouts.
+pub fn accept_unix(stream: UnixStream, idle: Duration) -> Result<Dialled, ConnectionError> {
+    accept_unix_within(Limits::with_idle(idle), stream)
+}
+
+/// Like `accept_unix`, with limits of one's own.
+///
+/// # Errors
+/// As `accept_unix`.
+pub fn accept_unix_within(limits: Limits, stream: UnixStream) -> Result<Dialled, ConnectionError> {
+    unix::establish(stream, limits, None)
+}

@@ -1,0 +1,351 @@
+//! `addr` of a validator: parsed once, with an answer to every way of getting it wrong.
+
+use std::{fmt, net::Ipv6Addr, path::PathBuf, str::FromStr};
+
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::crypto::PublicKey;
+
+/// `addr` of a validator: where the node listens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Address {
+    /// `tcp://[peer-id@]host:port`
+    Tcp {
+        /// The pinned peer ID.
+        peer_id: Option<PeerId>,
+        /// A name or an address; an IPv6 address without its brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// `unix:///path`: the signer dials the socket.
+    Unix(PathBuf),
+    /// `unix-listen:///path`: the signer binds the socket.
+    UnixListen(PathBuf),
+}
+
+impl Address {
+    /// Parses `tcp://[peer-id@]host:port`, `host:port`, `unix://path` or `unix-listen://path`.
+    ///
+    /// An IPv6 address stands in brackets, the port is mandatory, and a peer ID is 40 hexadecimal digits in either case. A
+    /// path is taken as it is written; whoever knows the configuration's directory resolves a relative one.
+    ///
+    /// # Errors
+    /// `AddressError`, whose `hint` says what to write instead.
+    pub fn parse(text: &str) -> Result<Self, AddressError> {
+        let Some((scheme, rest)) = text.split_once("://") else {
+            return parse_tcp(text);
+        };
+        match scheme.to_ascii_lowercase().as_str() {
+            "tcp" => parse_tcp(rest),
+            "unix" => parse_path(rest).map(Self::Unix),
+            "unix-listen" => parse_path(rest).map(Self::UnixListen),
+            _ => Err(AddressError::Scheme {
+                scheme: scheme.to_owned(),
+            }),
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        Self::parse(text)
+    }
+}
+
+impl fmt::Display for Address {
+    /// The address without the peer ID, which only makes log lines longer.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port, .. } if host.contains(':') => {
+                write!(f, "tcp://[{host}]:{port}")
+            }
+            Self::Tcp { host, port, .. } => write!(f, "tcp://{host}:{port}"),
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::UnixListen(path) => write!(f, "unix-listen://{}", path.display()),
+        }
+    }
+}
+
+/// A peer ID: the first 20 bytes of SHA-256 over the peer's raw Ed25519 public key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
+pub struct PeerId(pub [u8; 20]);
+
+impl From<&PublicKey> for PeerId {
+    fn from(key: &PublicKey) -> Self {
+        let digest: [u8; 32] = Sha256::digest(key.as_bytes()).into();
+        let mut id = [0; 20];
+        id.copy_from_slice(digest.split_at(20).0);
+        Self(id)
+    }
+}
+
+impl FromStr for PeerId {
+    type Err = AddressError;
+
+    /// 40 hexadecimal digits, either case.
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let invalid = || AddressError::PeerId {
+            text: text.to_owned(),
+        };
+        let bytes =
+            subtle_encoding::hex::decode(text.to_ascii_lowercase()).map_err(|_| invalid())?;
+        let id = <[u8; 20]>::try_from(bytes).map_err(|_| invalid())?;
+        Ok(Self(id))
+    }
+}
+
+impl fmt::Display for PeerId {
+    /// 40 lower-case hexadecimal digits, as `cometbft show-node-id` prints them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl ConstantTimeEq for PeerId {
+    fn ct_eq(&self, other: &Self) -> Choice {
+        self.0.ct_eq(&other.0)
+    }
+}
+
+/// Why an `addr` is none.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum AddressError {
+    /// Something else than `tcp`, `unix` or `unix-listen` before the `://`.
+    #[error("unknown scheme `{scheme}://`")]
+    Scheme {
+        /// What stands there.
+        scheme: String,
+    },
+    /// `tcp://host` without `:port`.
+    #[error("no port in `{text}`")]
+    NoPort {
+        /// What follows the scheme.
+        text: String,
+    },
+    /// A port that is not a number from 1 to 65535.
+    #[error("`{text}` is not a port")]
+    Port {
+        /// What stands in the port's place.
+        text: String,
+    },
+    /// No host, or characters that no host name has.
+    #[error("`{text}` is not a host name or address")]
+    Host {
+        /// What stands in the host's place.
+        text: String,
+    },
+    /// An IPv6 address whose port cannot be told from its last group.
+    #[error("`{text}` has more than one colon")]
+    Brackets {
+        /// What follows the scheme and the peer ID.
+        text: String,
+    },
+    /// Not 40 hexadecimal digits.
+    #[error("`{text}` is not a peer ID")]
+    PeerId {
+        /// What stands before the `@`.
+        text: String,
+    },
+    /// `unix://` and nothing else, or a zero byte in the path.
+    #[error("`{text}` is not a path")]
+    Path {
+        /// What follows the scheme.
+        text: String,
+    },
+}
+
+impl AddressError {
+    /// What to write instead.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Scheme { scheme } if scheme.eq_ignore_ascii_case("noise") => {
+                "this version does not speak noise:// yet; use tcp:// or unix://"
+            }
+            Self::Scheme { .. } => "write tcp://host:port or unix:///path/of/the/socket",
+            Self::NoPort { .. } => {
+                "name the port of the node's priv_validator_laddr, usually tcp://host:26658"
+            }
+            Self::Port { .. } => "a port is a number from 1 to 65535, usually 26658",
+            Self::Host { .. } => "write tcp://host:port, an IPv6 address as tcp://[::1]:26658",
+            Self::Brackets { .. } => "write an IPv6 address in brackets, like tcp://[::1]:26658",
+            Self::PeerId { .. } => {
+                "a peer ID is 40 hexadecimal digits; without one write tcp://host:port"
+            }
+            Self::Path { .. } => "write the socket's path, like unix:///run/node/privval.sock",
+        };
+        Some(hint.to_owned())
+    }
+}
+
+fn parse_tcp(text: &str) -> Result<Address, AddressError> {
+    let (peer_id, rest) = match text.rsplit_once('@') {
+        Some((id, rest)) => (Some(id.parse()?), rest),
+        None => (None, text),
+    };
+    // The original read this as a URL, and a URL may end so.
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let no_port = || AddressError::NoPort {
+        text: rest.to_owned(),
+    };
+    let (host, port) = if let Some(bracketed) = rest.strip_prefix('[') {
+        let (host, tail) = bracketed.split_once(']').ok_or_else(|| bad_host(rest))?;
+        let literal = host
+            .split_once('%')
+            .map_or(host, |(literal, _zone)| literal);
+        literal.parse::<Ipv6Addr>().map_err(|_| bad_host(host))?;
+        (host, tail.strip_prefix(':').ok_or_else(no_port)?)
+    } else {
+        let (host, port) = rest.rsplit_once(':').ok_or_else(no_port)?;
+        if host.contains(':') {
+            return Err(AddressError::Brackets {
+                text: rest.to_owned(),
+            });
+        }
+        (host, port)
+    };
+    let strange = |c: char| c.is_whitespace() || c.is_control() || "/?#[]@\\".contains(c);
+    if host.is_empty() || host.contains(strange) {
+        return Err(bad_host(host));
+    }
+    let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+    match port.parse() {
+        Ok(number @ 1..) if digits => Ok(Address::Tcp {
+            peer_id,
+            host: host.to_owned(),
+            port: number,
+        }),
+        _ if port.is_empty() => Err(no_port()),
+        _ => Err(AddressError::Port {
+            text: port.to_owned(),
+        }),
+    }
+}
+
+fn bad_host(text: &str) -> AddressError {
+    AddressError::Host {
+        text: text.to_owned(),
+    }
+}
+
+fn parse_path(text: &str) -> Result<PathBuf, AddressError> {
+    if text.is_empty() || text.contains('\0') {
+        return Err(AddressError::Path {
+            text: text.to_owned(),
+        });
+    }
+    Ok(PathBuf::from(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "f88883b673fc69d7869cab098de3bafc2ff76eb8";
+
+    fn tcp(host: &str, port: u16) -> Address {
+        Address::Tcp {
+            peer_id: None,
+            host: host.to_owned(),
+            port,
+        }
+    }
+
+    #[test]
+    fn every_form_of_the_original_is_understood() {
+        for (text, expected) in [
+            ("tcp://127.0.0.1:26658", tcp("127.0.0.1", 26658)),
+            ("TCP://node.example.com:1", tcp("node.example.com", 1)),
+            ("tcp://node:26658/", tcp("node", 26658)),
+            ("node:26658", tcp("node", 26658)),
+            ("tcp://[::1]:26658", tcp("::1", 26658)),
+            ("[fe80::1%eth0]:26658", tcp("fe80::1%eth0", 26658)),
+            (
+                "unix:///run/a b.sock",
+                Address::Unix("/run/a b.sock".into()),
+            ),
+            ("unix://run/x.sock", Address::Unix("run/x.sock".into())),
+            ("unix-listen:///x", Address::UnixListen("/x".into())),
+        ] {
+            assert_eq!(Address::parse(text), Ok(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_peer_id_is_read_in_either_case_and_not_shown_in_the_address() {
+        for id in [ID.to_owned(), ID.to_uppercase()] {
+            let address = Address::parse(&format!("tcp://{id}@node:26658")).expect("an address");
+            let Address::Tcp { peer_id, .. } = &address else {
+                unreachable!("tcp was written");
+            };
+            assert_eq!(peer_id.expect("pinned").to_string(), ID);
+            assert_eq!(address.to_string(), "tcp://node:26658");
+        }
+    }
+
+    #[test]
+    fn an_address_is_shown_as_it_was_written() {
+        for text in [
+            "tcp://node:26658",
+            "tcp://[::1]:26658",
+            "unix:///run/x.sock",
+            "unix://run/x.sock",
+            "unix-listen:///x",
+        ] {
+            assert_eq!(Address::parse(text).expect("valid").to_string(), text);
+        }
+    }
+
+    #[test]
+    fn every_way_of_getting_it_wrong_has_its_own_answer() {
+        type Kind = fn(&AddressError) -> bool;
+        let cases: &[(&str, Kind)] = &[
+            ("", |e| matches!(e, AddressError::NoPort { .. })),
+            ("tcp://node", |e| matches!(e, AddressError::NoPort { .. })),
+            ("tcp://node:", |e| matches!(e, AddressError::NoPort { .. })),
+            ("tcp://[::1]", |e| matches!(e, AddressError::NoPort { .. })),
+            ("tcp://node:0", |e| matches!(e, AddressError::Port { .. })),
+            ("tcp://node:65536", |e| {
+                matches!(e, AddressError::Port { .. })
+            }),
+            ("tcp://node:+1", |e| matches!(e, AddressError::Port { .. })),
+            ("tcp://node:1x", |e| matches!(e, AddressError::Port { .. })),
+            ("tcp://:26658", |e| matches!(e, AddressError::Host { .. })),
+            ("tcp://a b:26658", |e| {
+                matches!(e, AddressError::Host { .. })
+            }),
+            ("tcp://a/b:26658", |e| {
+                matches!(e, AddressError::Host { .. })
+            }),
+            ("tcp://[::1:26658", |e| {
+                matches!(e, AddressError::Host { .. })
+            }),
+            ("tcp://[node]:1", |e| matches!(e, AddressError::Host { .. })),
+            ("tcp://::1:26658", |e| {
+                matches!(e, AddressError::Brackets { .. })
+            }),
+            ("tcp://dead@node:1", |e| {
+                matches!(e, AddressError::PeerId { .. })
+            }),
+            ("tcp://@node:1", |e| {
+                matches!(e, AddressError::PeerId { .. })
+            }),
+            ("unix://", |e| matches!(e, AddressError::Path { .. })),
+            ("http://node:1", |e| {
+                matches!(e, AddressError::Scheme { .. })
+            }),
+            ("noise://id@1.2.3.4:1", |e| {
+                matches!(e, AddressError::Scheme { .. })
+            }),
+        ];
+        for (text, kind) in cases {
+            let error = Address::parse(text).expect_err(text);
+            assert!(kind(&error), "{text}: {error:?}");
+            assert!(error.hint().is_some(), "{text}");
+        }
+    }
+}

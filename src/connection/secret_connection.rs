@@ -1,0 +1,189 @@
+//! SecretConnection: the encrypted transport of CometBFT and Tendermint, generation v0.34 and later.
+
+use std::{net::TcpStream, time::Instant};
+
+use subtle::ConstantTimeEq;
+
+use crate::{
+    connection::{
+        ConnectionError, Dialled, Identity, Limits, Peer, PeerId,
+        framed::{Framed, Transport},
+        inbox::{self, Inbox},
+        secret_connection::{
+            frame::{Opener, SEALED, Sealer},
+            handshake::Hello,
+        },
+        socket::{self, Socket, SocketError, Stream},
+    },
+    shutdown::Shutdown,
+};
+
+pub mod frame;
+pub mod handshake;
+pub mod keys;
+mod v034;
+
+pub use self::{frame::FrameError, handshake::HandshakeError};
+
+/// How many frames in a row may carry nothing. Go never sends one.
+const MAX_EMPTY_FRAMES: u32 = 16;
+/// How much is read with one system call: four frames.
+const READ_AHEAD: usize = 4 * SEALED;
+
+/// A connection whose peer has proved who it is.
+struct SecretConnection {
+    incoming: Incoming,
+    opener: Opener,
+    sealer: Sealer,
+    /// Sealed frames on their way out; kept from message to message.
+    out: Vec<u8>,
+    empty_frames: u32,
+}
+
+/// Shakes hands over a connected stream. When `pinned` is given and the peer is somebody else, it is an error, and nothing
+/// was sent after the handshake.
+pub(super) fn establish(
+    stream: TcpStream,
+    identity: &Identity,
+    pinned: Option<PeerId>,
+    limits: Limits,
+    shutdown: Option<&Shutdown>,
+) -> Result<Dialled, ConnectionError> {
+    let deadline = socket::deadline(limits.handshake);
+    let socket = Socket::new(Stream::Tcp(stream), limits.idle, limits.write, shutdown)?;
+    let mut incoming = Incoming::new(socket);
+    let authenticated = shake(&mut incoming, identity, deadline).map_err(|error| match error {
+        SocketError::Deadline => ConnectionError::HandshakeTimeout {
+            limit: limits.handshake,
+        },
+        SocketError::Closed | SocketError::Truncated => ConnectionError::HandshakeClosed(None),
+        SocketError::Io(error) => ConnectionError::HandshakeClosed(Some(error)),
+        SocketError::Shutdown => ConnectionError::Shutdown,
+        SocketError::Invalid(error) => error,
+    })?;
+    let found = PeerId::from(&authenticated.peer);
+    let peer = match pinned {
+        None => Peer::Unverified(found),
+        Some(pinned) if bool::from(pinned.ct_eq(&found)) => Peer::Verified(found),
+        Some(pinned) => return Err(ConnectionError::PeerMismatch { pinned, found }),
+    };
+    let transport = SecretConnection {
+        incoming,
+        opener: authenticated.opener,
+        sealer: authenticated.sealer,
+        out: Vec::with_capacity(SEALED),
+        empty_frames: 0,
+    };
+    Ok(Dialled {
+        connection: Box::new(Framed::new(transport, limits)),
+        peer: Some(peer),
+    })
+}
+
+fn shake(
+    incoming: &mut Incoming,
+    identity: &Identity,
+    deadline: Instant,
+) -> Result<handshake::Authenticated, SocketError> {
+    let invalid = |error| SocketError::Invalid(ConnectionError::Handshake(error));
+    let hello = Hello::new().map_err(invalid)?;
+    incoming.socket.write(&hello.message(), deadline)?;
+    // The first two bytes tell the generation; an older one sends less than we would wait for.
+    v034::check_start(*incoming.peek(deadline)?).map_err(invalid)?;
+    let message = incoming.take(deadline)?;
+    let (awaiting, proof) = hello.receive(message, identity).map_err(invalid)?;
+    incoming.socket.write(&proof, deadline)?;
+    awaiting.receive(incoming.take(deadline)?).map_err(invalid)
+}
+
+impl Transport for SecretConnection {
+    fn receive(&mut self, inbox: &mut Inbox, deadline: Instant) -> Result<(), SocketError> {
+        let frame = self.incoming.take(deadline)?;
+        let data = self
+            .opener
+            .open(frame)
+            .map_err(|error| SocketError::Invalid(ConnectionError::Frame(error)))?;
+        if data.is_empty() {
+            self.empty_frames += 1;
+            if self.empty_frames > MAX_EMPTY_FRAMES {
+                return Err(SocketError::Invalid(ConnectionError::EmptyFrames {
+                    count: self.empty_frames,
+                }));
+            }
+            return Ok(());
+        }
+        self.empty_frames = 0;
+        inbox.push(data);
+        Ok(())
+    }
+
+    fn send(&mut self, prefix: &[u8], body: &[u8], deadline: Instant) -> Result<(), SocketError> {
+        self.sealer
+            .seal(prefix, body, &mut self.out)
+            .map_err(|error| SocketError::Invalid(ConnectionError::Frame(error)))?;
+        self.incoming.socket.write(&self.out, deadline)?;
+        if self.out.capacity() > 4 * inbox::KEPT {
+            self.out = Vec::with_capacity(SEALED);
+        }
+        Ok(())
+    }
+}
+
+/// The socket, and what was read from it and not used yet.
+struct Incoming {
+    socket: Socket,
+    buffer: Box<[u8; READ_AHEAD]>,
+    start: usize,
+    end: usize,
+}
+
+impl Incoming {
+    fn new(socket: Socket) -> Self {
+        Self {
+            socket,
+            buffer: Box::new([0; READ_AHEAD]),
+            start: 0,
+            end: 0,
+        }
+    }
+
+    /// The next N bytes, consumed. N is at most the size of a frame.
+    fn take<const N: usize>(&mut self, deadline: Instant) -> Result<&mut [u8; N], SocketError> {
+        self.fill(N, deadline)?;
+        let taken = self.start;
+        self.start += N;
+        let bytes = self.buffer.get_mut(taken..).unwrap_or_default();
+        bytes.first_chunk_mut().ok_or(SocketError::Closed)
+    }
+
+    /// The next N bytes, which stay where they are.
+    fn peek<const N: usize>(&mut self, deadline: Instant) -> Result<&[u8; N], SocketError> {
+        self.fill(N, deadline)?;
+        let bytes = self.buffer.get(self.start..).unwrap_or_default();
+        bytes.first_chunk().ok_or(SocketError::Closed)
+    }
+
+    /// Reads until `count` bytes are there, and takes more when they come along.
+    fn fill(&mut self, count: usize, deadline: Instant) -> Result<(), SocketError> {
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+        while self.end - self.start < count {
+            if self.start + count > self.buffer.len() {
+                self.buffer.copy_within(self.start..self.end, 0);
+                self.end -= self.start;
+                self.start = 0;
+            }
+            let room = self.buffer.get_mut(self.end..).unwrap_or_default();
+            match self.socket.read(room, deadline) {
+                Ok(read) => self.end += read,
+                Err(SocketError::Closed) if self.end > self.start => {
+                    return Err(SocketError::Truncated);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,157 @@
+//! unix sockets: the stream in clear, guarded by the file's permissions.
+
+use std::{
+    fs, io,
+    os::unix::{
+        fs::{FileTypeExt, PermissionsExt},
+        net::{UnixListener, UnixStream},
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use crate::{
+    connection::{
+        ConnectionError, Dialled, Limits,
+        framed::{Framed, Transport},
+        inbox::{self, Inbox},
+        socket::{Socket, SocketError, Stream},
+    },
+    shutdown::Shutdown,
+};
+
+/// How much is read with one system call, in bytes.
+const READ: usize = 4096;
+
+/// Connects, or fails at once: a node whose queue is full is busy, and is tried again later.
+pub(super) fn connect(path: &Path) -> Result<UnixStream, ConnectionError> {
+    try_connect(path).map_err(|source| ConnectionError::Connect {
+        address: path.display().to_string(),
+        source,
+    })
+}
+
+/// Binds the socket (mode 0600) and waits for the node, for as long as it takes or until shutdown. The socket is gone when
+/// this returns, so that nobody waits in its queue.
+pub(super) fn accept(path: &Path, shutdown: &Shutdown) -> Result<UnixStream, ConnectionError> {
+    remove_stale(path)?;
+    let failed = |source: io::Error| ConnectionError::Listen {
+        path: path.into(),
+        source,
+    };
+    let (listener, _bound) = bind(path).map_err(failed)?;
+    let listener = Arc::new(listener);
+    let blocked = Arc::clone(&listener);
+    let _registration = shutdown.on_request(move || {
+        // The kernel then ends a blocked accept, and refuses later ones.
+        let _ = net::shutdown(&*blocked, net::Shutdown::Read);
+    });
+    let accepted = listener.accept();
+    if shutdown.is_requested() {
+        return Err(ConnectionError::Shutdown);
+    }
+    Ok(accepted.map_err(failed)?.0)
+}
+
+/// A connection over a connected stream.
+pub(super) fn establish(
+    stream: UnixStream,
+    limits: Limits,
+    shutdown: Option<&Shutdown>,
+) -> Result<Dialled, ConnectionError> {
+    let socket = Socket::new(Stream::Unix(stream), limits.idle, limits.write, shutdown)?;
+    let transport = Plain {
+        socket,
+        buffer: Box::new([0; READ]),
+        out: Vec::with_capacity(READ),
+    };
+    Ok(Dialled {
+        connection: Box::new(Framed::new(transport, limits)),
+        peer: None,
+    })
+}
+
+/// The stream in clear.
+struct Plain {
+    socket: Socket,
+    buffer: Box<[u8; READ]>,
+    out: Vec<u8>,
+}
+
+impl Transport for Plain {
+    fn receive(&mut self, inbox: &mut Inbox, deadline: Instant) -> Result<(), SocketError> {
+        let count = self.socket.read(self.buffer.as_mut_slice(), deadline)?;
+        inbox.push(self.buffer.get(..count).unwrap_or_default());
+        Ok(())
+    }
+
+    fn send(&mut self, prefix: &[u8], body: &[u8], deadline: Instant) -> Result<(), SocketError> {
+        self.out.clear();
+        self.out.extend_from_slice(prefix);
+        self.out.extend_from_slice(body);
+        self.socket.write(&self.out, deadline)?;
+        if self.out.capacity() > 4 * inbox::KEPT {
+            self.out = Vec::with_capacity(READ);
+        }
+        Ok(())
+    }
+}
+
+/// Takes the socket's file away.
+struct Bound(PathBuf);
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        // Somebody may have done so already.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// A blocking `connect` waits for ever for a place in a full queue, so this one does not block.
+fn try_connect(path: &Path) -> io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
+/// Nobody can connect between `bind` and `listen`, so that the permissions are never wider than they should be.
+fn bind(path: &Path) -> io::Result<(UnixListener, Bound)> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+    let bound = Bound(path.into());
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    net::listen(&socket, 1)?;
+    Ok((UnixListener::from(socket), bound))
+}
+
+/// Removes what a killed process left, and nothing else.
+fn remove_stale(path: &Path) -> Result<(), ConnectionError> {
+    let failed = |source| ConnectionError::Listen {
+        path: path.into(),
+        source,
+    };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            return Err(ConnectionError::NotASocket { path: path.into() });
+        }
+        Ok(_) => {}
+    }
+    match try_connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(failed)
+        }
+        // It may have gone on its own.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(failed(error)),
+        _ => Err(ConnectionError::SocketInUse { path: path.into() }),
+    }
+}
