@@ -1,0 +1,125 @@
+//! Programs that are built from their Go modules, once, and kept under `target/nodes/`.
+
+use std::{
+    ffi::OsStr,
+    fs::File,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use super::{process::run, skip};
+
+/// A program of the Go world that a test needs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Tool {
+    /// Tendermint v0.34.24, the first protobuf generation.
+    TendermintV034,
+    /// CometBFT v0.38.25, the main line.
+    CometBftV038,
+    /// CometBFT v0.40.0.
+    CometBftV040,
+    /// CometBFT's end-to-end application node v0.38.25, whose vote extensions are not empty.
+    E2eNodeV038,
+    /// The last official conformance test of remote signers.
+    Harness,
+}
+
+/// How a tool is built.
+enum Recipe {
+    /// `go install PACKAGE@VERSION`.
+    Install(&'static str),
+    /// `go build PACKAGE` in a module under `tests/interop/`: for modules whose replace directives `go install` refuses.
+    Module(&'static str, &'static str),
+}
+
+impl Tool {
+    /// The directory under `target/nodes/` and the name of the program in it.
+    fn place(self) -> (&'static str, &'static str) {
+        match self {
+            Self::TendermintV034 => ("tendermint-v0.34.24", "tendermint"),
+            Self::CometBftV038 => ("cometbft-v0.38.25", "cometbft"),
+            Self::CometBftV040 => ("cometbft-v0.40.0", "cometbft"),
+            Self::E2eNodeV038 => ("e2e-node-v0.38.25", "node"),
+            Self::Harness => ("tm-signer-harness-v0.34.24", "tm-signer-harness"),
+        }
+    }
+
+    fn recipe(self) -> Recipe {
+        match self {
+            Self::TendermintV034 => Recipe::Module(
+                "tendermint-v0.34",
+                "github.com/tendermint/tendermint/cmd/tendermint",
+            ),
+            Self::CometBftV038 => {
+                Recipe::Install("github.com/cometbft/cometbft/cmd/cometbft@v0.38.25")
+            }
+            Self::CometBftV040 => {
+                Recipe::Install("github.com/cometbft/cometbft/cmd/cometbft@v0.40.0")
+            }
+            Self::E2eNodeV038 => {
+                Recipe::Install("github.com/cometbft/cometbft/test/e2e/node@v0.38.25")
+            }
+            Self::Harness => Recipe::Module(
+                "tendermint-v0.34",
+                "github.com/tendermint/tendermint/tools/tm-signer-harness",
+            ),
+        }
+    }
+
+    /// The program, built if need be. Without Go: `None`, said loudly on behalf of `test`.
+    pub fn program(self, test: &str) -> Option<PathBuf> {
+        let (dir, name) = self.place();
+        let home = target_dir().join("nodes");
+        let program = home.join(dir).join(name);
+        if program.exists() {
+            return Some(program);
+        }
+        if Command::new("go").arg("version").output().is_err() {
+            skip(
+                test,
+                "building its node needs Go, and there is no `go` on the PATH",
+            );
+            return None;
+        }
+        std::fs::create_dir_all(&home).expect("target/ can be written");
+        // Tests run in parallel threads and processes: the first one builds, the others wait for it.
+        let lock = File::create(home.join(format!("{dir}.lock"))).expect("target/ can be written");
+        lock.lock().expect("a lock on a local file");
+        if !program.exists() {
+            self.build(&home, dir);
+        }
+        assert!(program.exists(), "{} was not built", program.display());
+        Some(program)
+    }
+
+    /// Builds beside the final place and moves it there, so that a build cut short leaves nothing that looks finished.
+    fn build(self, home: &Path, dir: &str) {
+        let partial = home.join(format!("{dir}.partial"));
+        let _ = std::fs::remove_dir_all(&partial);
+        std::fs::create_dir_all(&partial).expect("target/ can be written");
+        let mut go = Command::new("go");
+        match self.recipe() {
+            Recipe::Install(package) => go.env("GOBIN", &partial).args(["install", package]),
+            Recipe::Module(module, package) => go
+                .current_dir(interop(module))
+                .args([OsStr::new("build"), OsStr::new("-o"), partial.as_os_str()])
+                .arg(package),
+        };
+        run(&mut go);
+        std::fs::rename(&partial, home.join(dir)).expect("a rename within one directory");
+    }
+}
+
+/// Cargo's target directory, wherever `CARGO_TARGET_DIR` puts it.
+pub fn target_dir() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .expect("cargo's directory for tests lies in the target directory")
+        .to_owned()
+}
+
+fn interop(module: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/interop")
+        .join(module)
+}

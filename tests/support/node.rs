@@ -1,0 +1,259 @@
+//! A real validator node of one chain, in a home of its own.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{
+    Transport, free_port,
+    go_tools::Tool,
+    process::{Process, run},
+    rpc::Rpc,
+    wait_for,
+};
+
+/// The chain ID of every test chain.
+pub const CHAIN: &str = "tmkms-test-1";
+
+/// A node's home directory, from which it can be started many times.
+#[derive(Debug)]
+pub struct NodeHome {
+    dir: TempDir,
+    tool: Tool,
+    program: PathBuf,
+    p2p_port: u16,
+    /// Where the node waits for its signer, as `addr` of a `[[validator]]`.
+    pub signer_addr: String,
+    /// The node's RPC.
+    pub rpc: Rpc,
+}
+
+/// What differs from one test chain to another.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Genesis {
+    /// Vote extensions from height 1.
+    pub extensions: bool,
+}
+
+impl NodeHome {
+    /// Makes a home with a new one-validator chain; `None` when the node cannot be built here.
+    pub fn new(tool: Tool, transport: Transport, genesis: Genesis, test: &str) -> Option<Self> {
+        let program = tool.program(test)?;
+        // The end-to-end node has no `init` of its own; its library's node has.
+        let init = match tool {
+            Tool::E2eNodeV038 => Tool::CometBftV038.program(test)?,
+            _ => program.clone(),
+        };
+        let dir = tempfile::Builder::new()
+            .prefix("tmkms-node-")
+            .tempdir()
+            .expect("a temporary directory");
+        run(Command::new(init).args(["init", "--home"]).arg(dir.path()));
+        let signer_addr = match transport {
+            Transport::Tcp => format!("tcp://127.0.0.1:{}", free_port()),
+            Transport::Unix => format!("unix://{}", dir.path().join("privval.sock").display()),
+        };
+        let rpc = Rpc {
+            socket: dir.path().join("rpc.sock"),
+        };
+        let home = Self {
+            dir,
+            tool,
+            program,
+            p2p_port: free_port(),
+            signer_addr,
+            rpc,
+        };
+        home.configure();
+        home.write_genesis(genesis);
+        if tool == Tool::E2eNodeV038 {
+            home.write_e2e_config();
+        }
+        Some(home)
+    }
+
+    /// The consensus key that `init` made, moved out of the node's reach: the signer gets it.
+    pub fn take_key(&self) -> PathBuf {
+        let taken = self.dir.path().join("taken_priv_validator_key.json");
+        if !taken.exists() {
+            std::fs::rename(self.path("config/priv_validator_key.json"), &taken)
+                .expect("init wrote the key");
+        }
+        taken
+    }
+
+    /// The validator's address, upper-case hex, as commits name it.
+    pub fn validator_address(&self) -> String {
+        let key = std::fs::read(self.take_key()).expect("the key was taken");
+        let key: Value = serde_json::from_slice(&key).expect("init writes JSON");
+        key["address"].as_str().expect("an address").to_owned()
+    }
+
+    /// Makes this home a node of its own chain with `first`'s ID and validator: the operator's worst mistake.
+    pub fn share_validator(&self, first: &Self) {
+        let read = |home: &Self| -> Value {
+            let text = std::fs::read(home.path("config/genesis.json")).expect("both homes exist");
+            serde_json::from_slice(&text).expect("init writes JSON")
+        };
+        let mut genesis = read(self);
+        genesis["validators"] = read(first)["validators"].take();
+        let text = serde_json::to_vec_pretty(&genesis).expect("JSON can be written");
+        std::fs::write(self.path("config/genesis.json"), text).expect("our own directory");
+        std::fs::remove_file(self.path("config/priv_validator_key.json")).expect("init wrote it");
+    }
+
+    /// Makes this home a second node of `first`'s chain, with the same validator and connected to it.
+    pub fn join(&self, first: &Self) {
+        self.share_validator(first);
+        std::fs::copy(
+            first.path("config/genesis.json"),
+            self.path("config/genesis.json"),
+        )
+        .expect("both homes exist");
+        let id = run(Command::new(&first.program)
+            .args(["show-node-id", "--home"])
+            .arg(first.dir.path()));
+        let peer = format!("\"{}@127.0.0.1:{}\"", id.trim(), first.p2p_port);
+        self.edit_config(&[("p2p", "persistent_peers", peer)]);
+    }
+
+    /// Starts the node. Sockets that a killed predecessor left would keep it from binding, so they are removed first.
+    pub fn start(&self) -> Process {
+        let _ = std::fs::remove_file(self.path("privval.sock"));
+        let _ = std::fs::remove_file(&self.rpc.socket);
+        let mut command = Command::new(&self.program);
+        if self.tool == Tool::E2eNodeV038 {
+            command
+                .env("CMTHOME", self.dir.path())
+                .arg(self.path("config/e2e.toml"));
+        } else {
+            command
+                .args(["start", "--proxy_app=kvstore", "--home"])
+                .arg(self.dir.path());
+        }
+        Process::start(
+            &format!("{:?}", self.tool),
+            &mut command,
+            &self.path("node.log"),
+        )
+    }
+
+    /// Waits until the chain has reached `height`.
+    pub fn wait_for_height(&self, height: i64, patience: Duration) {
+        let mut seen = None;
+        let start = std::time::Instant::now();
+        while seen.is_none_or(|seen| seen < height) {
+            assert!(
+                start.elapsed() < patience,
+                "height {height} was not reached within {patience:?}: {seen:?}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+            seen = self.rpc.height().or(seen);
+        }
+    }
+
+    /// Waits until the node listens for its signer.
+    pub fn wait_until_it_wants_a_signer(&self) {
+        wait_for("the node to want a signer", Duration::from_secs(10), || {
+            match self.signer_addr.strip_prefix("unix://") {
+                Some(path) => Path::new(path).exists().then_some(()),
+                // A node counts a probing connection as its signer, so the kernel's table is asked instead.
+                None => listens(&self.signer_addr).then_some(()),
+            }
+        });
+    }
+
+    /// Everything the node has logged.
+    pub fn log(&self) -> String {
+        let bytes = std::fs::read(self.path("node.log")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// A path in the home.
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.dir.path().join(relative)
+    }
+
+    fn configure(&self) {
+        let quoted = |text: &str| format!("\"{text}\"");
+        let rpc = format!("unix://{}", self.rpc.socket.display());
+        let p2p = format!("tcp://127.0.0.1:{}", self.p2p_port);
+        self.edit_config(&[
+            ("", "priv_validator_laddr", quoted(&self.signer_addr)),
+            ("", "db_backend", quoted("goleveldb")),
+            ("rpc", "laddr", quoted(&rpc)),
+            ("rpc", "pprof_laddr", quoted("")),
+            ("p2p", "laddr", quoted(&p2p)),
+            ("p2p", "addr_book_strict", "false".to_owned()),
+            ("p2p", "allow_duplicate_ip", "true".to_owned()),
+            ("consensus", "timeout_commit", quoted("0s")),
+            ("consensus", "skip_timeout_commit", "true".to_owned()),
+        ]);
+    }
+
+    /// Replaces values of keys that stand in `config.toml`; the sections of the file are one level deep.
+    fn edit_config(&self, edits: &[(&str, &str, String)]) {
+        let path = self.path("config/config.toml");
+        let text = std::fs::read_to_string(&path).expect("init wrote it");
+        let mut section = "";
+        let mut edited = String::with_capacity(text.len() + 256);
+        for line in text.lines() {
+            if let Some(name) = line.strip_prefix('[') {
+                section = name.trim_end_matches(']');
+            }
+            let key = line.split_once('=').map(|(key, _)| key.trim());
+            let edit = edits
+                .iter()
+                .find(|(of, name, _)| *of == section && Some(*name) == key);
+            match edit {
+                Some((_, name, value)) => edited += &format!("{name} = {value}\n"),
+                None => edited = edited + line + "\n",
+            }
+        }
+        std::fs::write(&path, edited).expect("our own directory");
+    }
+
+    fn write_genesis(&self, genesis: Genesis) {
+        let path = self.path("config/genesis.json");
+        let text = std::fs::read(&path).expect("init wrote it");
+        let mut doc: Value = serde_json::from_slice(&text).expect("init writes JSON");
+        doc["chain_id"] = json!(CHAIN);
+        if genesis.extensions {
+            doc["consensus_params"]["abci"]["vote_extensions_enable_height"] = json!("1");
+        }
+        let text = serde_json::to_vec_pretty(&doc).expect("JSON can be written");
+        std::fs::write(&path, text).expect("our own directory");
+    }
+
+    fn write_e2e_config(&self) {
+        // An update height of −1 says that the genesis file has enabled the extensions.
+        let text = format!(
+            "chain_id = \"{CHAIN}\"\nprotocol = \"builtin\"\nmode = \"validator\"\nkey_type = \"ed25519\"\n\
+             dir = \"{}\"\npersist_interval = 1\nvote_extensions_enable_height = 1\n\
+             vote_extensions_update_height = -1\n",
+            self.path("data/app").display()
+        );
+        std::fs::write(self.path("config/e2e.toml"), text).expect("our own directory");
+    }
+}
+
+/// Whether some process listens on the port of a `tcp://127.0.0.1:PORT` address.
+fn listens(addr: &str) -> bool {
+    let port: u16 = addr
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.parse().ok())
+        .expect("our own address");
+    let local = format!("0100007F:{port:04X}");
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+    table.lines().any(|line| {
+        let mut columns = line.split_whitespace().skip(1);
+        // 0A is the state LISTEN.
+        columns.next() == Some(&local) && columns.nth(1) == Some("0A")
+    })
+}
