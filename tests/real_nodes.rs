@@ -296,7 +296,11 @@ fn assert_round_0(node: &NodeHome, to: i64) {
             .commit(height)
             .unwrap_or_else(|| panic!("no commit of height {height}"));
         assert_eq!(commit.round, 0, "height {height} needed another round");
-        assert_eq!(commit.signers, [validator.clone()], "height {height}");
+        assert_eq!(
+            commit.signers,
+            std::slice::from_ref(&validator),
+            "height {height}"
+        );
     }
 }
 
