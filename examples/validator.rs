@@ -78,7 +78,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     }
-    let run = Run::new(&options, &stop).and_then(|mut run| run.to_the_end());
+    let run = Run::new(&options, &stop).and_then(|mut run| run.make_blocks());
     match run {
         Ok(code) => code,
         Err(error) => {
@@ -115,7 +115,7 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn to_the_end(&mut self) -> io::Result<ExitCode> {
+    fn make_blocks(&mut self) -> io::Result<ExitCode> {
         let pace = self.options.heights_per_second;
         let pace = (pace > 0.0).then(|| Duration::from_secs_f64(1.0 / pace));
         let mut height = self.options.from_height;
@@ -153,11 +153,10 @@ impl<'a> Run<'a> {
                 timestamp: now(),
                 extension: self.extension(step, height),
             };
-            let begun = Instant::now();
             match self.ask(&ballot)? {
                 None => return Ok(false),
-                Some(Answer::Signed(_)) => total += begun.elapsed(),
-                Some(refused) => {
+                Some((Answer::Signed(_), took)) => total += took,
+                Some((refused, _)) => {
                     let message = format!("{step} at height {height} was not signed: {refused:?}");
                     return Err(io::Error::other(message));
                 }
@@ -173,15 +172,17 @@ impl<'a> Run<'a> {
         (step == Step::Precommit).then(|| vec![fill; size])
     }
 
-    /// Asks until a signer answers; `None` when stopped. A lost connection is waited for anew, as a node does.
-    fn ask(&mut self, ballot: &Ballot) -> io::Result<Option<Answer>> {
+    /// Asks until a signer answers, and how long that answer took; `None` when stopped. A lost connection is waited for anew, as a
+    /// node does.
+    fn ask(&mut self, ballot: &Ballot) -> io::Result<Option<(Answer, Duration)>> {
         loop {
             let Some((link, validator)) = self.connected()? else {
                 return Ok(None);
             };
+            let asked = Instant::now();
             match validator.ask(link, ballot) {
                 Ok(Answer::TryAgain) => std::thread::sleep(Duration::from_millis(100)),
-                Ok(answer) => return Ok(Some(answer)),
+                Ok(answer) => return Ok(Some((answer, asked.elapsed()))),
                 Err(error) if is_of_the_connection(&error) => {
                     eprintln!("the signer is gone ({error}), waiting for it …");
                     self.link = None;
@@ -284,11 +285,11 @@ impl<'a> Run<'a> {
         };
         Ok(match self.ask(&ballot)? {
             None => ExitCode::SUCCESS,
-            Some(Answer::Refused { code, description }) => {
+            Some((Answer::Refused { code, description }, _)) => {
                 println!("refused code={code} {description}");
                 ExitCode::SUCCESS
             }
-            Some(answer) => {
+            Some((answer, _)) => {
                 eprintln!("error: {kind:?} was answered with {answer:?}");
                 ExitCode::from(WRONGLY_SIGNED)
             }

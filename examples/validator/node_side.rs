@@ -92,7 +92,7 @@ impl Listener {
                 stream.set_nodelay(true)?;
                 stream.set_read_timeout(Some(REPLY))?;
                 stream.set_write_timeout(Some(REPLY))?;
-                Stream::Tcp(SecretLink::handshake(stream, identity)?)
+                Stream::Tcp(Box::new(SecretLink::handshake(stream, identity)?))
             }
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept()?;
@@ -118,7 +118,7 @@ impl Drop for Listener {
 }
 
 enum Stream {
-    Tcp(SecretLink),
+    Tcp(Box<SecretLink>),
     Unix(UnixStream),
 }
 
