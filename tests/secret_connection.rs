@@ -8,7 +8,12 @@
     reason = "a test ends at the first surprise"
 )]
 
-use std::{collections::BTreeSet, env, fs, path::PathBuf};
+use std::{
+    collections::BTreeSet,
+    env, fs,
+    io::{self, Write},
+    path::PathBuf,
+};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -238,7 +243,14 @@ fn handshakes_run_byte_for_byte() {
                 messages_of_v034(expected);
             }
             // Keys, challenge and frames were checked; the messages come with their dialects.
-            "v0.33" | "legacy" => println!("skipped: the handshake messages of {generation}"),
+            "v0.33" | "legacy" => {
+                // Straight to the handle: the test harness would keep a `println!` to itself.
+                writeln!(
+                    io::stderr(),
+                    "skipped: the handshake messages of {generation}"
+                )
+                .unwrap();
+            }
             other => panic!("not understood: generation {other}"),
         }
     }

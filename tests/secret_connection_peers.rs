@@ -49,7 +49,7 @@ fn run(dials: Dials, ours: impl FnOnce(Dialled), theirs: impl FnOnce(TcpStream) 
 }
 
 fn body(size: usize) -> Vec<u8> {
-    (0..size).map(|i| (i % 251) as u8).collect()
+    (0..=250).cycle().take(size).collect()
 }
 
 /// Sends each body and gets it back reversed, so that an echo of the wrong bytes is noticed.
@@ -82,7 +82,8 @@ fn tendermint_peer(stream: TcpStream) {
             let count = connection.read(&mut frame).unwrap();
             bytes.extend_from_slice(&frame[..count]);
             let mut rest = &bytes[..];
-            let length = prost::encoding::decode_varint(&mut rest).unwrap() as usize;
+            let length = prost::encoding::decode_varint(&mut rest).unwrap();
+            let length = usize::try_from(length).unwrap();
             if rest.len() >= length {
                 assert_eq!(rest.len(), length, "one message at a time");
                 break rest;
