@@ -187,3 +187,52 @@ impl Incoming {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        os::fd::OwnedFd,
+        thread,
+    };
+
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+    use super::*;
+
+    /// A pair of sockets on which every write stays a record of its own, so that a read shows what one write was.
+    fn records() -> (TcpStream, TcpStream) {
+        let (one, other): (OwnedFd, OwnedFd) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .expect("a pair of sockets");
+        (one.into(), other.into())
+    }
+
+    #[test]
+    fn every_message_is_one_write_of_whole_frames() {
+        let (ours, mut theirs) = records();
+        let peer = thread::spawn(move || {
+            let mut record = [0; 8 * SEALED];
+            let hello = Hello::new().expect("random bytes");
+            theirs.write_all(&hello.message()).expect("writes");
+            assert_eq!(theirs.read(&mut record).expect("reads"), v034::EPHEMERAL);
+            let message = record.first_chunk().expect("35 bytes");
+            let identity = Identity::from_seed(&[2; 32]);
+            let (_, proof) = hello.receive(message, &identity).expect("a key");
+            theirs.write_all(&proof).expect("writes");
+            let sizes = [(); 5].map(|()| theirs.read(&mut record).expect("reads"));
+            assert_eq!(sizes, [1, 1, 1, 2, 4].map(|frames| frames * SEALED));
+        });
+        let identity = Identity::from_seed(&[1; 32]);
+        let mut signer =
+            establish(ours, &identity, None, Limits::default(), None).expect("a handshake");
+        for size in [0, 1022, 1023, 4000] {
+            signer.connection.write(&vec![0; size]).expect("writes");
+        }
+        peer.join().expect("one record each");
+    }
+}

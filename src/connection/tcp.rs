@@ -48,7 +48,7 @@ pub(super) fn connect(
     });
     let target = host.to_owned();
     thread::Builder::new()
-        .name(format!("dial {address}"))
+        .name("dial".to_owned())
         .stack_size(STACK)
         .spawn(move || {
             let outcome = match resolve_and_connect(&target, port, deadline) {
