@@ -1,1 +1,188 @@
-//! `tmkms.toml`, of every era.
+//! `tmkms.toml`, of every era: the table of contents of a signer's configuration.
+//!
+//! The text is read as a spanned TOML tree and walked by hand, so that every error knows its line, column and key; what a
+//! section means is decided beside the code that uses it (`chain::Config`, `client::Config`, …). The work has three steps:
+//! the sections are read ([`reader`], `chains`, `validators`, `providers`), older spellings are turned into the current form
+//! (`historic`), and every cross-reference is resolved once (`resolve`). After that no lookup can fail.
+
+use std::{
+    env, fmt, fs,
+    io::{self, Read},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use zeroize::Zeroizing;
+
+use crate::{chain, client, keyring::providers::softsign, privval::ChainId};
+
+mod chains;
+mod historic;
+pub mod networks;
+mod paths;
+mod problem;
+mod providers;
+mod reader;
+mod resolve;
+mod resolved;
+mod suggest;
+pub mod template;
+mod validators;
+
+pub use problem::{Error, Problem, Warning};
+
+/// The longest configuration file, in bytes. A thousand validators need about 300 KiB.
+const MAX_LEN: u64 = 4 * 1024 * 1024;
+
+/// A configuration in which every reference is resolved: each validator's and key's chain is in `chains`, each validator's
+/// chain has a key (here or in an unbuilt section), each chain has a record of its own and at most one consensus key.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file, as it was named.
+    pub path: PathBuf,
+    /// `[[chain]]`, or the chains that a file without such sections mentions.
+    pub chains: Vec<chain::Config>,
+    /// `[[validator]]`; may be empty, then there is nothing to start.
+    pub validators: Vec<client::Config>,
+    /// `[[providers.softsign]]`
+    pub softsign: Vec<softsign::Config>,
+    /// What is understood, but cannot be served by this version.
+    pub unbuilt: Vec<Unbuilt>,
+    /// What the operator should look at, in the order of the file.
+    pub warnings: Vec<Warning>,
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// `Error::Read` if the file cannot be read, else as [`Config::parse`].
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let read_error = |source| Error::Read {
+            path: path.into(),
+            source,
+        };
+        let (bytes, mode) = read(path).map_err(read_error)?;
+        // The text may hold passwords of devices. It is wiped, and never quoted.
+        let text = match std::str::from_utf8(&bytes) {
+            Ok(text) => Zeroizing::new(text.to_owned()),
+            Err(e) => return Err(Error::not_utf8(path, &bytes, e.valid_up_to())),
+        };
+        let mut config = Self::parse(&text, path)?;
+        if mode & 0o002 != 0 {
+            let warning = Problem {
+                path: path.into(),
+                line: 1,
+                column: 1,
+                what: format!("everybody can change this file (mode {mode:04o})"),
+                hint: Some(format!("chmod o-w {}", path.display())),
+            };
+            config.warnings.insert(0, warning);
+        }
+        Ok(config)
+    }
+
+    /// Reads a text as if it stood in the file `path`; relative paths are looked up beside it and in the working directory.
+    ///
+    /// # Errors
+    /// `Error::Invalid` with everything that is wrong, up to ten problems.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, Error> {
+        Self::parse_in(text, path, env::current_dir().ok().as_deref())
+    }
+
+    /// [`Config::parse`] with another directory in the place of the working directory.
+    ///
+    /// # Errors
+    /// `Error::Invalid` with everything that is wrong, up to ten problems.
+    pub fn parse_in(
+        text: &str,
+        path: &Path,
+        working_directory: Option<&Path>,
+    ) -> Result<Self, Error> {
+        let places = paths::Places::new(path, working_directory);
+        let mut report = problem::Report::new(path, text);
+        let tree = reader::tree(text, &mut report);
+        let config = tree.as_ref().and_then(|tree| {
+            let draft = Draft::read(tree, &mut report);
+            // Cross-references of a file that is half understood would only add untrue complaints.
+            (!report.has_errors()).then(|| resolve::resolve(draft, &places, &mut report))
+        });
+        let (config, warnings) = report.finish(config)?;
+        Ok(Self { warnings, ..config })
+    }
+
+    /// The configuration as it was understood, for people and tests: every default and path, and no secret. Paths are
+    /// relative to the file's directory where they lie below it.
+    #[must_use]
+    pub fn resolved(&self) -> String {
+        resolved::render(self)
+    }
+}
+
+/// Something that a configuration of some era may say and that this version recognises, but does not do.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unbuilt {
+    /// As it stands in the file: `[[providers.yubihsm]]`, `protocol_version = "legacy"`.
+    pub section: String,
+    /// Where it stands, counted from 1.
+    pub line: usize,
+    /// The chains that cannot be served for it.
+    pub chain_ids: Vec<ChainId>,
+}
+
+impl fmt::Display for Unbuilt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} in line {} is understood, but this version cannot serve it",
+            self.section, self.line
+        )
+    }
+}
+
+/// The sections as they were read, older spellings already in the current form; references are still unchecked.
+struct Draft<'t> {
+    chains: Vec<chains::Chain<'t>>,
+    validators: Vec<validators::Validator<'t>>,
+    keys: Vec<providers::Key<'t>>,
+    unbuilt: Vec<Unbuilt>,
+    /// Where a missing section would have to be added: the end of the file is as good as any.
+    providers_at: Option<usize>,
+}
+
+impl<'t> Draft<'t> {
+    fn read(tree: &'t toml::de::DeTable<'t>, report: &mut problem::Report<'_>) -> Self {
+        let root = reader::Section::root(tree, report);
+        let identity = historic::secret_connection(&root, report);
+        historic::tx_signer(&root, report);
+        let mut unbuilt = Vec::new();
+        let chains = chains::read(&root, report);
+        let mut validators = validators::read(&root, &mut unbuilt, report);
+        for validator in &mut validators {
+            validator.secret_key = validator.secret_key.or(identity);
+        }
+        let keys = providers::read(&root, &mut unbuilt, report);
+        Self {
+            chains,
+            validators,
+            keys,
+            unbuilt,
+            providers_at: root.position_of("providers"),
+        }
+    }
+}
+
+/// The bytes of a file and its permission bits.
+fn read(path: &Path) -> io::Result<(Zeroizing<Vec<u8>>, u32)> {
+    let file = fs::File::open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.take(MAX_LEN + 1).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).map_or(true, |len| len > MAX_LEN) {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok((bytes, metadata.permissions().mode() & 0o777))
+}

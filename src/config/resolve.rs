@@ -1,0 +1,468 @@
+//! Every cross-reference, resolved once: chains, keys, validators and files.
+
+use std::{collections::HashMap, path::PathBuf};
+
+use super::{
+    Config, Draft, Unbuilt, chains, historic,
+    paths::{self, Identity, Places},
+    problem::Report,
+    providers::{Key, Place, Route},
+    reader::Located,
+    suggest,
+    validators::{self, Validator},
+};
+use crate::{
+    chain, client,
+    connection::Address,
+    keyring::providers::softsign::{self, KeyType},
+    privval::ChainId,
+    protection::hook,
+};
+
+/// Everything that the sections mean together. What is wrong is in the report; the result is used only if nothing is.
+pub(super) fn resolve(mut draft: Draft<'_>, places: &Places, report: &mut Report<'_>) -> Config {
+    let validator_chains = historic::chains_of_validators(&draft, report);
+    historic::route_labels(&mut draft, &validator_chains, report);
+    let registered = chain_ids(&draft, &validator_chains, report);
+    check_references(&draft, &validator_chains, &registered, report);
+    check_keys(&draft, &validator_chains, &registered, report);
+    check_addresses(&draft.validators, report);
+
+    let mut files = Files::default();
+    let chains = chain_configs(&draft, &registered, places, &mut files, report);
+    let softsign = softsign_configs(&draft.keys, places, &mut files, report);
+    let mut validators = Vec::new();
+    for (validator, chain_id) in draft.validators.into_iter().zip(&validator_chains) {
+        if let Some(chain_id) = chain_id {
+            let chain_id = chain_id.value.clone();
+            validators.push(client_config(
+                validator, chain_id, places, &mut files, report,
+            ));
+        }
+    }
+    files.check(report);
+    if validators.is_empty() {
+        report
+            .warning(0, "there is no [[validator]]: nothing would be served")
+            .remedy("add: [[validator]] with addr and chain_id");
+    }
+    Config {
+        path: PathBuf::from(report.path()),
+        chains,
+        validators,
+        softsign,
+        unbuilt: unbuilt(draft.unbuilt, &draft.keys, &registered),
+        warnings: Vec::new(),
+    }
+}
+
+/// `[[chain]]`, or where there is none the chains that are mentioned: the validators' first, then the keys'.
+fn chain_ids(
+    draft: &Draft<'_>,
+    validators: &[Option<Located<ChainId>>],
+    report: &mut Report<'_>,
+) -> Vec<ChainId> {
+    let mut ids: Vec<ChainId> = Vec::new();
+    for chain in &draft.chains {
+        if ids.contains(&chain.id.value) {
+            report
+                .error(
+                    chain.id.at,
+                    format!("chain {} stands in two [[chain]] sections", chain.id.value),
+                )
+                .remedy("keep one of them; several validators may share a chain");
+        } else {
+            ids.push(chain.id.value.clone());
+        }
+    }
+    if draft.chains.is_empty() {
+        let keys = draft.keys.iter().flat_map(|key| key.chains().iter());
+        for id in validators.iter().flatten().chain(keys) {
+            if !ids.contains(&id.value) {
+                ids.push(id.value.clone());
+            }
+        }
+    }
+    ids
+}
+
+fn check_references(
+    draft: &Draft<'_>,
+    validators: &[Option<Located<ChainId>>],
+    registered: &[ChainId],
+    report: &mut Report<'_>,
+) {
+    let mut unregistered = |id: &Located<ChainId>, who: &str| {
+        if registered.contains(&id.value) {
+            return;
+        }
+        let known: Vec<&str> = registered.iter().map(ChainId::as_str).collect();
+        let hint = match suggest::closest(id.value.as_str(), &known) {
+            Some(near) => format!("did you mean \"{near}\"?"),
+            None => format!("add: [[chain]] with id = \"{}\"", id.value),
+        };
+        report
+            .error(id.at, format!("{who} an unregistered chain: {}", id.value))
+            .remedy(hint);
+    };
+    for id in validators.iter().flatten() {
+        unregistered(id, "[[validator]] of");
+    }
+    for key in &draft.keys {
+        for id in key.chains() {
+            unregistered(id, "key for");
+        }
+    }
+    for chain in &draft.chains {
+        let served = |id: &Option<Located<ChainId>>| {
+            id.as_ref().is_some_and(|id| id.value == chain.id.value)
+        };
+        if !validators.is_empty() && !validators.iter().any(served) {
+            report
+                .warning(
+                    chain.at,
+                    format!(
+                        "chain {} has no [[validator]]: nothing is signed for it",
+                        chain.id.value
+                    ),
+                )
+                .remedy("add a [[validator]], or remove what is there for this chain");
+        }
+    }
+}
+
+/// One consensus key for every chain that is validated, and at most one for the others.
+fn check_keys(
+    draft: &Draft<'_>,
+    validators: &[Option<Located<ChainId>>],
+    registered: &[ChainId],
+    report: &mut Report<'_>,
+) {
+    let mut holders: HashMap<&ChainId, &Key<'_>> = HashMap::new();
+    for key in &draft.keys {
+        let ids = key.chains();
+        for (index, id) in ids.iter().enumerate() {
+            if ids
+                .iter()
+                .take(index)
+                .any(|earlier| earlier.value == id.value)
+            {
+                report
+                    .error(
+                        id.at,
+                        format!("chain {} stands twice in one list", id.value),
+                    )
+                    .remedy("remove one of them");
+            } else if key.key_type == KeyType::Consensus {
+                second_key(&mut holders, key, id, report);
+            }
+        }
+    }
+    let every = draft
+        .keys
+        .iter()
+        .any(|key| matches!(key.route, Route::Every));
+    if every {
+        return;
+    }
+    let mut told: Vec<&ChainId> = Vec::new();
+    for (validator, id) in draft.validators.iter().zip(validators) {
+        let Some(Located { value: id, .. }) = id else {
+            continue;
+        };
+        if holders.contains_key(id) || told.contains(&id) || !registered.contains(id) {
+            continue;
+        }
+        // A device section whose keys could not be made out may hold the key; it is refused on its own.
+        let unclear = draft.unbuilt.iter().enumerate().any(|(index, section)| {
+            section.section.starts_with("[[providers.")
+                && !draft
+                    .keys
+                    .iter()
+                    .any(|key| matches!(key.place, Place::Unbuilt(i) if i == index))
+        });
+        if unclear {
+            continue;
+        }
+        told.push(id);
+        let hint = format!(
+            "[[providers.softsign]] with chain_ids = [\"{id}\"] and path = \"secrets/{id}-consensus.key\""
+        );
+        if draft.keys.is_empty() {
+            let at = draft.providers_at.unwrap_or(validator.at);
+            report
+                .error(
+                    at,
+                    format!("no key is configured for chain {id}: there is no provider section"),
+                )
+                .remedy(format!("add: {hint}"));
+        } else {
+            report
+                .error(validator.at, format!("no key is configured for chain {id}"))
+                .remedy(format!(
+                    "add \"{id}\" to the chain_ids of its key, or add: {hint}"
+                ));
+        }
+    }
+}
+
+fn second_key<'k>(
+    holders: &mut HashMap<&'k ChainId, &'k Key<'k>>,
+    key: &'k Key<'k>,
+    id: &'k Located<ChainId>,
+    report: &mut Report<'_>,
+) {
+    let Some(first) = holders.get(&id.value) else {
+        holders.insert(&id.value, key);
+        return;
+    };
+    let line = report.line(first.at);
+    let same = match (&first.place, &key.place) {
+        (Place::File { path: a, .. }, Place::File { path: b, .. }) => a.value == b.value,
+        _ => false,
+    };
+    let (what, hint) = if same {
+        ("the same key again", "remove one of the two sections")
+    } else {
+        (
+            "a second consensus key",
+            "a chain has one: take it out of the chain_ids of the other",
+        )
+    };
+    let what = format!(
+        "{what} for chain {} (the first is in {}, line {line})",
+        id.value, first.section
+    );
+    report.error(id.at, what).remedy(hint);
+}
+
+/// Two sessions with one listener would only throw each other out.
+fn check_addresses(validators: &[Validator<'_>], report: &mut Report<'_>) {
+    let place = |address: &Address| match address {
+        Address::Tcp { host, port, .. } => format!("{}:{port}", host.to_lowercase()),
+        Address::Unix(path) | Address::UnixListen(path) => path.display().to_string(),
+    };
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for validator in validators {
+        let address = &validator.addr;
+        match seen.get(&place(&address.value)) {
+            Some(first) => {
+                let line = report.line(*first);
+                let what = format!(
+                    "two validators at one address: {} (the first is in line {line})",
+                    suggest::quoted(&address.value.to_string())
+                );
+                report
+                    .error(address.at, what)
+                    .remedy("a node takes one signer: remove one section, or correct its addr");
+            }
+            None => {
+                seen.insert(place(&address.value), address.at);
+            }
+        }
+    }
+}
+
+fn chain_configs(
+    draft: &Draft<'_>,
+    registered: &[ChainId],
+    places: &Places,
+    files: &mut Files,
+    report: &mut Report<'_>,
+) -> Vec<chain::Config> {
+    let mut configs = Vec::new();
+    for id in registered {
+        let section = draft.chains.iter().find(|chain| chain.id.value == *id);
+        let default_name = format!("{id}_priv_validator_state.json");
+        // Without a section the chain's first mention is where a problem with its file is shown.
+        let at = section.map_or_else(|| first_mention(draft, id), |chain| chain.id.at);
+        let written = section
+            .and_then(|chain| chain.state_file)
+            .unwrap_or(Located {
+                value: &default_name,
+                at,
+            });
+        let state_file = places.locate("state_file", written, report);
+        files.add(Role::State, id, written.at, &state_file);
+        configs.push(chain::Config {
+            id: id.clone(),
+            key_format: section.and_then(|chain| chain.key_format.clone()),
+            state_file,
+            state_hook: section
+                .and_then(|chain| chain.state_hook.clone())
+                .map(|hook| hook_config(hook, places)),
+            sign_extensions: section.is_none_or(|chain| chain.sign_extensions),
+            strict_rounds: section.is_some_and(|chain| chain.strict_rounds),
+        });
+    }
+    configs
+}
+
+fn hook_config(hook: chains::Hook, places: &Places) -> hook::Config {
+    hook::Config {
+        cmd: hook.cmd,
+        timeout: hook.timeout,
+        fail_closed: hook.fail_closed,
+        directory: places.config_directory.clone(),
+    }
+}
+
+fn first_mention(draft: &Draft<'_>, id: &ChainId) -> usize {
+    let validators = draft.validators.iter().filter_map(|v| v.chain.id());
+    let keys = draft.keys.iter().flat_map(|key| key.chains().iter());
+    let mut mentions = validators.chain(keys);
+    mentions
+        .find(|mention| mention.value == *id)
+        .map_or(0, |mention| mention.at)
+}
+
+fn softsign_configs(
+    keys: &[Key<'_>],
+    places: &Places,
+    files: &mut Files,
+    report: &mut Report<'_>,
+) -> Vec<softsign::Config> {
+    let mut configs = Vec::new();
+    for key in keys {
+        let Place::File { path, format } = &key.place else {
+            continue;
+        };
+        let ids: Vec<ChainId> = key.chains().iter().map(|id| id.value.clone()).collect();
+        let located = places.locate("path", *path, report);
+        if let Some(first) = ids.first() {
+            files.add(Role::Key, first, path.at, &located);
+        }
+        configs.push(softsign::Config {
+            chain_ids: ids,
+            key_type: key.key_type,
+            key_format: *format,
+            path: located,
+        });
+    }
+    configs
+}
+
+fn client_config(
+    validator: Validator<'_>,
+    chain_id: ChainId,
+    places: &Places,
+    files: &mut Files,
+    report: &mut Report<'_>,
+) -> client::Config {
+    let Located { value: addr, at } = validator.addr;
+    let tcp = matches!(addr, Address::Tcp { .. });
+    let addr = match addr {
+        Address::Unix(path) => Address::Unix(socket(path, at, places, report)),
+        Address::UnixListen(path) => Address::UnixListen(socket(path, at, places, report)),
+        tcp @ Address::Tcp { .. } => tcp,
+    };
+    if tcp && validator.secret_key.is_none() {
+        report
+            .error(
+                at,
+                "`secret_key` is missing: a tcp connection needs an identity key",
+            )
+            .remedy(format!(
+                "add: secret_key = {} (the file is created when it is missing)",
+                validators::SECRET_KEY_EXAMPLE
+            ));
+    }
+    let secret_key = validator.secret_key.map(|written| {
+        let path = places.locate("secret_key", written, report);
+        files.add(Role::Identity, &chain_id, written.at, &path);
+        path
+    });
+    client::Config {
+        addr,
+        chain_id,
+        reconnect: validator.reconnect,
+        timeout: validator.timeout,
+        secret_key,
+        max_height: validator.max_height,
+        sign_raw_bytes: validator.sign_raw_bytes,
+        sign_bytes: validator.sign_bytes,
+    }
+}
+
+/// The absolute path of a socket.
+fn socket(path: PathBuf, at: usize, places: &Places, report: &mut Report<'_>) -> PathBuf {
+    let Some(written) = path.to_str().filter(|_| path.is_relative()) else {
+        return path;
+    };
+    let located = places.locate("addr", Located { value: written, at }, report);
+    if let Some((_, rest)) = written.split_once('/') {
+        let what = format!(
+            "`addr`: a relative socket path, taken as {}",
+            located.display()
+        );
+        report.warning(at, what).remedy(format!(
+            "the original took it as /{rest}: write the full path after unix://"
+        ));
+    }
+    located
+}
+
+/// The unbuilt sections, each with the chains that its keys are for.
+fn unbuilt(mut sections: Vec<Unbuilt>, keys: &[Key<'_>], registered: &[ChainId]) -> Vec<Unbuilt> {
+    for (index, section) in sections.iter_mut().enumerate() {
+        for key in keys {
+            if !matches!(key.place, Place::Unbuilt(i) if i == index) {
+                continue;
+            }
+            let ids: Vec<&ChainId> = match key.route {
+                Route::Every => registered.iter().collect(),
+                _ => key.chains().iter().map(|id| &id.value).collect(),
+            };
+            for id in ids {
+                if !section.chain_ids.contains(id) {
+                    section.chain_ids.push(id.clone());
+                }
+            }
+        }
+    }
+    sections.sort_by_key(|section| section.line);
+    sections
+}
+
+/// What a file is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Role {
+    State,
+    Key,
+    Identity,
+}
+
+/// Every file of the configuration, to find those that are used for two things.
+#[derive(Debug, Default)]
+struct Files(Vec<(Role, ChainId, usize, Identity)>);
+
+impl Files {
+    fn add(&mut self, role: Role, chain: &ChainId, at: usize, path: &std::path::Path) {
+        let identity = paths::identity(path);
+        self.0.push((role, chain.clone(), at, identity));
+    }
+
+    fn check(&self, report: &mut Report<'_>) {
+        let mut seen: HashMap<&Identity, &(Role, ChainId, usize, Identity)> = HashMap::new();
+        for file in &self.0 {
+            let (role, chain, at, identity) = file;
+            let Some((first_role, first_chain, first_at, _)) = seen.get(identity) else {
+                seen.insert(identity, file);
+                continue;
+            };
+            let line = report.line(*first_at);
+            match (first_role, role) {
+                (Role::State, Role::State) => report
+                    .error(*at, format!("chains {first_chain} and {chain} share one state file"))
+                    .remedy(format!("give each chain a state_file of its own (the other is in line {line})")),
+                (Role::Key, Role::Key) | (Role::Identity, Role::Identity) => {}
+                (Role::Key, Role::Identity) | (Role::Identity, Role::Key) => report
+                    .error(*at, format!("`secret_key` is the consensus key of chain {first_chain} (line {line})"))
+                    .remedy("the identity key must be another one: name a file that does not exist, it is created"),
+                (Role::State, _) | (_, Role::State) => report
+                    .error(*at, format!("a key and a state record in one file (the other is in line {line})"))
+                    .remedy("give each a file of its own"),
+            }
+        }
+    }
+}

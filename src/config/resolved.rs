@@ -1,0 +1,145 @@
+//! A configuration as it was understood, for people and for the expectation files of the tests.
+
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+};
+
+use super::{Config, paths::Places};
+use crate::{
+    chain, client,
+    connection::Address,
+    keyring::{
+        format::KeyFormat,
+        providers::softsign::{self, FileFormat, KeyType},
+    },
+    privval::ChainId,
+};
+
+/// Renders everything but warnings' file names; lists are in the order of the file.
+pub(super) fn render(config: &Config) -> String {
+    let working_directory = std::env::current_dir().ok();
+    let places = Places::new(&config.path, working_directory.as_deref());
+    let mut page = Page {
+        text: String::new(),
+        directory: places.config_directory,
+    };
+    for chain in &config.chains {
+        page.chain(chain);
+    }
+    for validator in &config.validators {
+        page.validator(validator);
+    }
+    for key in &config.softsign {
+        page.softsign(key);
+    }
+    for section in &config.unbuilt {
+        page.head("unbuilt", &section.section);
+        page.entry("line", section.line);
+        page.entry("chain_ids", ids(&section.chain_ids));
+    }
+    for warning in &config.warnings {
+        page.head("warning", &format!("{}:{}", warning.line, warning.column));
+        page.entry("what", &warning.what);
+        page.entry("hint", warning.hint.as_deref().unwrap_or("none"));
+    }
+    page.text
+}
+
+struct Page {
+    text: String,
+    directory: PathBuf,
+}
+
+impl Page {
+    fn head(&mut self, kind: &str, name: &str) {
+        self.text.push_str(kind);
+        self.text.push(' ');
+        self.text.push_str(name);
+        self.text.push('\n');
+    }
+
+    fn entry(&mut self, key: &str, value: impl std::fmt::Display) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.text, "  {key} = {value}");
+    }
+
+    fn path(&self, path: &Path) -> String {
+        let short = path.strip_prefix(&self.directory).unwrap_or(path);
+        short.display().to_string()
+    }
+
+    fn chain(&mut self, chain: &chain::Config) {
+        self.head("chain", chain.id.as_str());
+        let state_file = self.path(&chain.state_file);
+        self.entry("state_file", state_file);
+        match &chain.key_format {
+            None => self.entry("key_format", "none"),
+            Some(KeyFormat::Hex) => self.entry("key_format", "hex"),
+            Some(KeyFormat::CosmosJson) => self.entry("key_format", "cosmos-json"),
+            Some(KeyFormat::Bech32 {
+                account_key_prefix,
+                consensus_key_prefix,
+            }) => {
+                let prefixes = format!("bech32 {account_key_prefix} {consensus_key_prefix}");
+                self.entry("key_format", prefixes);
+            }
+        }
+        self.entry("sign_extensions", chain.sign_extensions);
+        self.entry("strict_rounds", chain.strict_rounds);
+        if let Some(hook) = &chain.state_hook {
+            self.entry("state_hook.cmd", format!("{:?}", hook.cmd));
+            self.entry("state_hook.timeout_secs", hook.timeout.as_secs());
+            self.entry("state_hook.fail_closed", hook.fail_closed);
+        }
+    }
+
+    fn validator(&mut self, validator: &client::Config) {
+        let address = match &validator.addr {
+            Address::Unix(path) => format!("unix {}", self.path(path)),
+            Address::UnixListen(path) => format!("unix-listen {}", self.path(path)),
+            Address::Tcp { peer_id, .. } => match peer_id {
+                Some(id) => format!("{} pinned to {id}", validator.addr),
+                None => validator.addr.to_string(),
+            },
+        };
+        self.head("validator", &address);
+        self.entry("chain_id", &validator.chain_id);
+        self.entry("reconnect", validator.reconnect);
+        self.entry("timeout", validator.timeout.as_secs());
+        let secret_key = validator.secret_key.as_ref().map(|path| self.path(path));
+        self.entry("secret_key", secret_key.as_deref().unwrap_or("none"));
+        if let Some(height) = validator.max_height {
+            self.entry("max_height", height);
+        }
+        if !validator.sign_raw_bytes.is_empty() {
+            self.entry("sign_raw_bytes", format!("{:?}", validator.sign_raw_bytes));
+        }
+        if validator.sign_bytes {
+            self.entry("sign_bytes", true);
+        }
+    }
+
+    fn softsign(&mut self, key: &softsign::Config) {
+        let path = self.path(&key.path);
+        self.head("softsign", &path);
+        self.entry("chain_ids", ids(&key.chain_ids));
+        let key_type = match key.key_type {
+            KeyType::Consensus => "consensus",
+            KeyType::Account => "account",
+        };
+        self.entry("key_type", key_type);
+        let format = match key.key_format {
+            None => "told from the content",
+            Some(FileFormat::Base64) => "base64",
+            Some(FileFormat::Json) => "json",
+            Some(FileFormat::Raw) => "raw",
+        };
+        self.entry("key_format", format);
+    }
+}
+
+fn ids(ids: &[ChainId]) -> String {
+    let ids: Vec<&str> = ids.iter().map(ChainId::as_str).collect();
+    ids.join(", ")
+}

@@ -1,0 +1,202 @@
+//! `[[validator]]`.
+
+use std::time::Duration;
+
+use super::{
+    Unbuilt, chains, historic,
+    problem::Report,
+    reader::{Located, Section},
+    suggest,
+};
+use crate::{connection::Address, privval::ChainId};
+
+const NAME: &str = "[[validator]]";
+
+/// `port` is of 0.0.1, `connection` of 0.1.
+pub(super) const KEYS: &[&str] = &[
+    "addr",
+    "chain_id",
+    "reconnect",
+    "timeout",
+    "secret_key",
+    "max_height",
+    "protocol_version",
+    "sign_raw_bytes",
+    "sign_bytes",
+    "port",
+    "connection",
+];
+
+const ADDR_EXAMPLE: &str = "\"tcp://127.0.0.1:26658\"";
+
+/// The line that a tcp validator needs. The file is created when it is missing.
+pub(super) const SECRET_KEY_EXAMPLE: &str = "\"secrets/kms-identity.key\"";
+
+/// Wire generations that no codec of this version speaks.
+const UNBUILT_PROTOCOLS: [&str; 2] = ["v0.33", "legacy"];
+const PROTOCOLS: [&str; 2] = ["v0.34", "v0.38"];
+
+/// One `[[validator]]` as it stands in the file.
+#[derive(Clone, Debug)]
+pub(super) struct Validator<'t> {
+    pub(super) at: usize,
+    pub(super) addr: Located<Address>,
+    pub(super) chain: ChainRef,
+    pub(super) reconnect: bool,
+    pub(super) timeout: Duration,
+    pub(super) secret_key: Option<Located<&'t str>>,
+    pub(super) max_height: Option<i64>,
+    pub(super) sign_raw_bytes: Vec<String>,
+    pub(super) sign_bytes: bool,
+}
+
+/// Which chain a validator is of.
+#[derive(Clone, Debug)]
+pub(super) enum ChainRef {
+    /// `chain_id`
+    Id(Located<ChainId>),
+    /// 0.0.1 knew no chain IDs: the chain is the one that the only key is for.
+    OfTheOnlyKey,
+}
+
+impl ChainRef {
+    /// The ID, if the file names it.
+    pub(super) fn id(&self) -> Option<&Located<ChainId>> {
+        match self {
+            Self::Id(id) => Some(id),
+            Self::OfTheOnlyKey => None,
+        }
+    }
+}
+
+pub(super) fn read<'t>(
+    root: &Section<'t>,
+    unbuilt: &mut Vec<Unbuilt>,
+    report: &mut Report<'_>,
+) -> Vec<Validator<'t>> {
+    let sections = root.tables("validator", NAME, KEYS, report);
+    sections
+        .iter()
+        .filter_map(|section| validator(section, unbuilt, report))
+        .collect()
+}
+
+fn validator<'t>(
+    section: &Section<'t>,
+    unbuilt: &mut Vec<Unbuilt>,
+    report: &mut Report<'_>,
+) -> Option<Validator<'t>> {
+    let chain = chain_ref(section, report);
+    if let (Some(ChainRef::Id(id)), Some(protocol)) = (&chain, protocol(section, report)) {
+        unbuilt.push(Unbuilt {
+            section: format!("protocol_version = \"{}\"", protocol.value),
+            line: report.line(protocol.at),
+            chain_ids: vec![id.value.clone()],
+        });
+    }
+    let reconnect = section.boolean("reconnect", report);
+    let timeout = section.integer("timeout", 1..=i64::from(u16::MAX), "10", report);
+    let max_height = section.integer_or_string("max_height", 1..=i64::MAX, "1000000", report);
+    let (sign_raw_bytes, sign_bytes) = hazardous(section, report);
+    let (addr, old_secret_key) = match section.position_of("connection") {
+        Some(_) => historic::connection(section, report)?,
+        None => (address(section, report), None),
+    };
+    let secret_key = match section.string("secret_key", SECRET_KEY_EXAMPLE, report) {
+        Some(path) => Some(path),
+        None => old_secret_key,
+    };
+    Some(Validator {
+        at: section.at,
+        addr: addr?,
+        chain: chain?,
+        reconnect: reconnect.is_none_or(|flag| flag.value),
+        timeout: Duration::from_secs(timeout.map_or(10, |secs| secs.value.unsigned_abs())),
+        secret_key,
+        max_height: max_height.map(|height| height.value),
+        sign_raw_bytes,
+        sign_bytes,
+    })
+}
+
+fn chain_ref(section: &Section<'_>, report: &mut Report<'_>) -> Option<ChainRef> {
+    let of_0_0_1 = section.position_of("port").is_some();
+    if of_0_0_1 && section.position_of("chain_id").is_none() {
+        return Some(ChainRef::OfTheOnlyKey);
+    }
+    let id = section.required_string("chain_id", "\"cosmoshub-4\"", report)?;
+    chains::chain_id(id, "chain_id", report).map(ChainRef::Id)
+}
+
+/// `addr`, with the `port` of 0.0.1 if there is one.
+fn address(section: &Section<'_>, report: &mut Report<'_>) -> Option<Located<Address>> {
+    let text = section.required_string("addr", ADDR_EXAMPLE, report)?;
+    if section.position_of("port").is_some() {
+        return historic::host_and_port(section, text, report);
+    }
+    parsed(text, NAME, report)
+}
+
+/// An address, or an error.
+pub(super) fn parsed(
+    text: Located<&str>,
+    section: &str,
+    report: &mut Report<'_>,
+) -> Option<Located<Address>> {
+    match Address::parse(text.value) {
+        Ok(address) => Some(text.map(|_| address)),
+        Err(error) => {
+            let reason = suggest::printable(&error.to_string());
+            report
+                .error(text.at, format!("`addr` in {section}: {reason}"))
+                .remedy(error.hint().unwrap_or_else(|| ADDR_EXAMPLE.to_owned()));
+            None
+        }
+    }
+}
+
+/// A wire generation that cannot be served, if one is asked for.
+fn protocol<'t>(section: &Section<'t>, report: &mut Report<'_>) -> Option<Located<&'t str>> {
+    let version = section.string("protocol_version", "\"v0.38\"", report)?;
+    if UNBUILT_PROTOCOLS.contains(&version.value) {
+        return Some(version);
+    }
+    if !PROTOCOLS.contains(&version.value) {
+        let what = format!(
+            "unknown `protocol_version` {} in {NAME}",
+            suggest::quoted(version.value)
+        );
+        report
+            .error(version.at, what)
+            .remedy("remove the line: one protocol serves every node from v0.34 to v2");
+    }
+    None
+}
+
+/// The two options that let a node have other things signed than votes and proposals.
+fn hazardous(section: &Section<'_>, report: &mut Report<'_>) -> (Vec<String>, bool) {
+    let prefixes = section.strings("sign_raw_bytes", "[\"unique-id prefix\"]", report);
+    let sign_bytes = section.boolean("sign_bytes", report);
+    let sign_bytes = sign_bytes.filter(|flag| flag.value);
+    let Some(prefixes) = prefixes else {
+        return (Vec::new(), sign_bytes.is_some());
+    };
+    if let (Some(flag), false) = (sign_bytes, prefixes.value.is_empty()) {
+        let what = format!("`sign_bytes` and `sign_raw_bytes` stand together in {NAME}");
+        report
+            .error(flag.at, what)
+            .remedy("no node uses both: sign_bytes is CometBFT v1's, sign_raw_bytes Celestia's");
+    }
+    for prefix in &prefixes.value {
+        if prefix.value.is_empty() {
+            report
+                .warning(
+                    prefix.at,
+                    "an empty prefix in `sign_raw_bytes` lets the node have anything signed",
+                )
+                .remedy("write the beginning of the unique IDs that the chain uses");
+        }
+    }
+    let prefixes = prefixes.value.iter().map(|prefix| prefix.value.to_owned());
+    (prefixes.collect(), sign_bytes.is_some())
+}
