@@ -10,6 +10,8 @@ use std::{
 
 use crate::privval::{ConsensusMsg, Hrs, SignBytes};
 
+pub mod convert;
+mod disk;
 pub mod hook;
 pub mod permit;
 pub mod rules;

@@ -160,6 +160,47 @@ pub fn parse(form: Form, bytes: &[u8]) -> Option<SignBytes> {
     })
 }
 
+/// What sign bytes say, as far as a record's reader wants to know it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Described<'a> {
+    /// The block voted for or proposed; `None` for nil, or for a block ID that is not complete.
+    pub block_id: Option<BlockId>,
+    /// The chain ID, empty if there is none.
+    pub chain_id: &'a str,
+}
+
+/// Reads the block and the chain out of sign bytes.
+///
+/// `None` when a field is not what it is in a canonical vote or proposal.
+#[must_use]
+pub fn describe(sign_bytes: &SignBytes) -> Option<Described<'_>> {
+    let Form::Proto = sign_bytes.form;
+    let mut described = Described {
+        block_id: None,
+        chain_id: "",
+    };
+    let body = sign_bytes.bytes.get(prefix_len(&sign_bytes.bytes)..)?;
+    let is_proposal = body.starts_with(&[0x08, PROPOSAL.to_le_bytes()[0]]);
+    let (block_tag, chain_tag) = if is_proposal {
+        (0x2a, 0x3a)
+    } else {
+        (0x22, 0x32)
+    };
+    let mut reader = Reader { bytes: body, at: 0 };
+    while reader.at < body.len() {
+        match reader.field()? {
+            (tag, Field::Bytes(id)) if tag == block_tag => {
+                described.block_id = parse_block_id(id)?;
+            }
+            (tag, Field::Bytes(id)) if tag == chain_tag => {
+                described.chain_id = std::str::from_utf8(id).ok()?;
+            }
+            _ => {}
+        }
+    }
+    Some(described)
+}
+
 /// Length-prefixed `CanonicalVoteExtension` (v0.38 and later).
 #[must_use]
 pub fn extension(chain_id: &ChainId, height: i64, round: i64, extension: &[u8]) -> Extension {
@@ -294,6 +335,39 @@ fn parse_timestamp(body: &[u8]) -> Option<Timestamp> {
     Some(timestamp)
 }
 
+/// The inner `None` is a block ID that is not complete.
+fn parse_block_id(body: &[u8]) -> Option<Option<BlockId>> {
+    let (mut hash, mut parts): (&[u8], &[u8]) = (&[], &[]);
+    let mut reader = Reader { bytes: body, at: 0 };
+    while reader.at < body.len() {
+        match reader.field()? {
+            (0x0a, Field::Bytes(bytes)) => hash = bytes,
+            (0x12, Field::Bytes(bytes)) => parts = bytes,
+            _ => return None,
+        }
+    }
+    let (mut total, mut parts_hash): (u64, &[u8]) = (0, &[]);
+    let mut reader = Reader {
+        bytes: parts,
+        at: 0,
+    };
+    while reader.at < parts.len() {
+        match reader.field()? {
+            (0x08, Field::Varint(value)) => total = value,
+            (0x12, Field::Bytes(bytes)) => parts_hash = bytes,
+            _ => return None,
+        }
+    }
+    let complete = || {
+        Some(BlockId {
+            hash: hash.try_into().ok()?,
+            parts_total: u32::try_from(total).ok()?,
+            parts_hash: parts_hash.try_into().ok()?,
+        })
+    };
+    Some(complete())
+}
+
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value.to_le_bytes()[0] | 0x80);
@@ -315,6 +389,12 @@ fn put_sfixed64(out: &mut Vec<u8>, tag: u8, value: i64) {
     }
 }
 
+enum Field<'a> {
+    Varint(u64),
+    Fixed,
+    Bytes(&'a [u8]),
+}
+
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -332,6 +412,24 @@ impl<'a> Reader<'a> {
             }
         }
         None
+    }
+
+    /// A tag and its value.
+    fn field(&mut self) -> Option<(u64, Field<'a>)> {
+        let tag = self.varint()?;
+        let value = match tag & 7 {
+            0 => Field::Varint(self.varint()?),
+            1 => {
+                self.take(8)?;
+                Field::Fixed
+            }
+            2 => {
+                let len = usize::try_from(self.varint()?).ok()?;
+                Field::Bytes(self.take(len)?)
+            }
+            _ => return None,
+        };
+        Some((tag, value))
     }
 
     fn take(&mut self, len: usize) -> Option<&'a [u8]> {
@@ -417,6 +515,20 @@ mod tests {
                 let bytes = sign_bytes(&chain(), step, (10, 3, -1), Some(&BLOCK), timestamp);
                 assert_eq!(parse(Form::Proto, bytes.as_bytes()), Some(bytes));
             }
+        }
+    }
+
+    #[test]
+    fn sign_bytes_tell_their_block_and_chain() {
+        for (step, block) in [
+            (Step::Proposal, Some(BLOCK)),
+            (Step::Prevote, Some(BLOCK)),
+            (Step::Prevote, None),
+        ] {
+            let bytes = sign_bytes(&chain(), step, (10, 3, -1), block.as_ref(), at(1));
+            let described = describe(&bytes).expect("sign bytes");
+            assert_eq!(described.block_id, block);
+            assert_eq!(described.chain_id, "test_chain_id");
         }
     }
 
