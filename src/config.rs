@@ -2,7 +2,7 @@
 //!
 //! The text is read as a spanned TOML tree and walked by hand, so that every error knows its line, column and key; what a
 //! section means is decided beside the code that uses it (`chain::Config`, `client::Config`, …). The work has three steps:
-//! the sections are read ([`reader`], `chains`, `validators`, `providers`), older spellings are turned into the current form
+//! the sections are read (`reader`, `chains`, `validators`, `providers`), older spellings are turned into the current form
 //! (`historic`), and every cross-reference is resolved once (`resolve`). After that no lookup can fail.
 
 use std::{
@@ -128,6 +128,19 @@ pub struct Unbuilt {
     pub line: usize,
     /// The chains that cannot be served for it.
     pub chain_ids: Vec<ChainId>,
+}
+
+impl Unbuilt {
+    /// What the operator can do.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        let chains: Vec<&str> = self.chain_ids.iter().map(ChainId::as_str).collect();
+        if chains.is_empty() {
+            return "remove it, or stay with the version that served it".to_owned();
+        }
+        let chains = chains.join(", ");
+        format!("remove it if {chains} can do without, or stay with the version that served it")
+    }
 }
 
 impl fmt::Display for Unbuilt {

@@ -188,6 +188,59 @@ fn no_error_ever_quotes_a_secret() {
     }
 }
 
+#[test]
+fn odd_texts_are_answered_and_not_choked_on() {
+    let small = SMALL.trim_start();
+    let with_mark = format!("\u{feff}{small}");
+    assert_eq!(parse(&with_mark), parse(small));
+    let typo = with_mark.replace("id =", "di =");
+    assert!(
+        parse(&typo)
+            .unwrap_err()
+            .contains("tmkms.toml:2:1: unknown key `di`")
+    );
+
+    let nested = format!("chain = {}", "[".repeat(100_000));
+    assert!(parse(&nested).unwrap_err().contains("not valid TOML"));
+    let tables = format!("chain = {}", "{ a = ".repeat(100_000));
+    assert!(parse(&tables).unwrap_err().contains("not valid TOML"));
+    let keys: String = (0..20_000).map(|n| format!("key{n} = 1\n")).collect();
+    assert!(parse(&keys).unwrap_err().ends_with("and 19990 more\n"));
+    assert!(
+        parse("\0")
+            .unwrap_err()
+            .contains("tmkms.toml:1:1: not valid TOML")
+    );
+}
+
+#[test]
+fn a_thousand_chains_fit_in_one_file() {
+    let mut text = String::new();
+    for n in 0..1_000 {
+        text += &format!(
+            "[[chain]]\nid = \"c-{n}\"\n[[validator]]\nchain_id = \"c-{n}\"\naddr = \"unix:///run/{n}\"\n\
+             [[providers.softsign]]\nchain_ids = [\"c-{n}\"]\npath = \"{n}.key\"\n"
+        );
+    }
+    let config = Home::new().parse(&text).unwrap();
+    assert_eq!(config.chains.len(), 1_000);
+    assert_eq!(config.validators.len(), 1_000);
+    assert_eq!(config.softsign.len(), 1_000);
+    assert_eq!(config.warnings, []);
+}
+
+#[test]
+fn what_cannot_be_served_says_so_in_one_line() {
+    let text = SMALL.replace("secret_key", "protocol_version = \"legacy\"\nsecret_key");
+    let config = Home::new().parse(&text).unwrap();
+    assert_eq!(config.unbuilt.len(), 1);
+    assert_eq!(
+        config.unbuilt[0].to_string(),
+        "protocol_version = \"legacy\" in line 9 is understood, but this version cannot serve it"
+    );
+    assert!(config.unbuilt[0].hint().contains("c-1"));
+}
+
 /// A home with one chain whose files are named relatively.
 const SMALL: &str = r#"
 [[chain]]

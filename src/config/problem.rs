@@ -114,15 +114,19 @@ fn lines(problems: &[Problem], omitted: usize) -> String {
 pub(super) struct Report<'t> {
     path: &'t Path,
     text: &'t str,
+    /// The byte offset at which each line begins.
+    lines: Vec<usize>,
     errors: Vec<(usize, Problem)>,
     warnings: Vec<(usize, Problem)>,
 }
 
 impl<'t> Report<'t> {
     pub(super) fn new(path: &'t Path, text: &'t str) -> Self {
+        let newlines = text.match_indices('\n').map(|(at, _)| at + 1);
         Self {
             path,
             text,
+            lines: std::iter::once(0).chain(newlines).collect(),
             errors: Vec::new(),
             warnings: Vec::new(),
         }
@@ -185,12 +189,10 @@ impl<'t> Report<'t> {
     }
 
     fn place(&self, at: usize) -> (usize, usize) {
-        let before = self.text.get(..at).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = before.matches('\n').count() + 1;
-        let column = before
-            .get(line_start..)
-            .map_or(0, |rest| rest.chars().count());
+        let line = self.lines.partition_point(|start| *start <= at);
+        let start = self.lines.get(line.saturating_sub(1)).copied();
+        let before = self.text.get(start.unwrap_or(0)..at);
+        let column = before.map_or(0, |before| before.chars().count());
         (line, column + 1)
     }
 }

@@ -162,7 +162,25 @@ fn check_keys(
         .keys
         .iter()
         .any(|key| matches!(key.route, Route::Every));
-    if every {
+    if !every {
+        let held = |id: &ChainId| holders.contains_key(id) || !registered.contains(id);
+        check_validators_have_keys(draft, validators, held, report);
+    }
+}
+
+/// Tells once of every validated chain that no key is for.
+fn check_validators_have_keys(
+    draft: &Draft<'_>,
+    validators: &[Option<Located<ChainId>>],
+    held: impl Fn(&ChainId) -> bool,
+    report: &mut Report<'_>,
+) {
+    // A device section whose keys could not be made out may hold the key; it is refused on its own.
+    let unclear = draft.unbuilt.iter().enumerate().any(|(index, section)| {
+        let of_section = |key: &Key<'_>| matches!(key.place, Place::Unbuilt(i) if i == index);
+        section.section.starts_with("[[providers.") && !draft.keys.iter().any(of_section)
+    });
+    if unclear {
         return;
     }
     let mut told: Vec<&ChainId> = Vec::new();
@@ -170,18 +188,7 @@ fn check_keys(
         let Some(Located { value: id, .. }) = id else {
             continue;
         };
-        if holders.contains_key(id) || told.contains(&id) || !registered.contains(id) {
-            continue;
-        }
-        // A device section whose keys could not be made out may hold the key; it is refused on its own.
-        let unclear = draft.unbuilt.iter().enumerate().any(|(index, section)| {
-            section.section.starts_with("[[providers.")
-                && !draft
-                    .keys
-                    .iter()
-                    .any(|key| matches!(key.place, Place::Unbuilt(i) if i == index))
-        });
-        if unclear {
+        if held(id) || told.contains(&id) {
             continue;
         }
         told.push(id);
