@@ -123,7 +123,7 @@ fn after_ten_thousand_signatures_only_the_seed_is_in_memory_and_only_once() {
         key_format: None,
         path: path.clone(),
     };
-    let key = softsign::open(&config).unwrap().unwrap();
+    let key = softsign::open(&config).unwrap();
     softsign::import(None, &path, &dir.path().join("copy")).unwrap();
     let (signed, wait) = mpsc::channel();
     let (finish, finished) = mpsc::channel::<()>();

@@ -20,6 +20,12 @@ pub enum ProviderError {
         /// What is wrong with its content.
         source: softsign::KeyError,
     },
+    /// An account key where a consensus key is needed.
+    #[error("{} is an account key, which signs neither votes nor proposals", path.display())]
+    Account {
+        /// The file.
+        path: PathBuf,
+    },
     /// The system gives no random numbers.
     #[error("the system's random numbers cannot be read")]
     Random(#[source] rand_core::Error),
@@ -32,7 +38,7 @@ impl ProviderError {
         match self {
             Self::File(error) => error.hint(),
             Self::Key { source, .. } => source.hint().map(Into::into),
-            Self::Random(_) => None,
+            Self::Account { .. } | Self::Random(_) => None,
         }
     }
 }

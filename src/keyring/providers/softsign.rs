@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::{
     crypto::{PublicKey, Signature},
     key_file,
-    keyring::{Key, Signer, SignerError, providers::ProviderError},
+    keyring::{Key, Signer, SignerError},
     privval::ChainId,
     protection::Permitted,
 };
@@ -22,6 +22,7 @@ mod memory;
 mod parse;
 
 pub use self::parse::KeyError;
+pub use crate::keyring::providers::ProviderError;
 
 /// As in the configuration's section name.
 const NAME: &str = "softsign";
@@ -60,24 +61,34 @@ pub enum FileFormat {
     Raw,
 }
 
-/// Opens a key file: a consensus key ready to sign, or `None` for an account key, which is only looked at.
+/// Opens a consensus key, ready to sign.
 ///
 /// # Errors
-/// `ProviderError` if the file cannot be read, others may read it, or it holds no key of the stated kind and format.
-pub fn open(config: &Config) -> Result<Option<Key>, ProviderError> {
-    memory::scrubbed(|| match config.key_type {
+/// `ProviderError` if the file cannot be read, others may read it, or it holds no key of the stated format; `Account` for an
+/// account key, which is none to sign with.
+pub fn open(config: &Config) -> Result<Key, ProviderError> {
+    match config.key_type {
         KeyType::Consensus => {
-            let signer = Arc::new(load(&config.path, config.key_format)?);
-            Ok(Some(Key {
+            let key = memory::scrubbed(|| load(&config.path, config.key_format))?;
+            Ok(Key {
                 provider: NAME,
-                signer,
-            }))
+                signer: Arc::new(key),
+            })
         }
-        KeyType::Account => {
-            let bytes = key_file::read(&config.path)?;
-            parse::account(&bytes, config.key_format).map_err(at(&config.path))?;
-            Ok(None)
-        }
+        KeyType::Account => Err(ProviderError::Account {
+            path: config.path.clone(),
+        }),
+    }
+}
+
+/// Looks at an account key, which signs nothing. Returns its compressed public key (33 bytes).
+///
+/// # Errors
+/// `ProviderError` as in [`open`].
+pub fn look_at_account(config: &Config) -> Result<[u8; 33], ProviderError> {
+    memory::scrubbed(|| {
+        let bytes = key_file::read(&config.path)?;
+        parse::account(&bytes, config.key_format).map_err(at(&config.path))
     })
 }
 

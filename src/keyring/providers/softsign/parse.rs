@@ -33,8 +33,8 @@ pub(super) fn consensus(file: &[u8], format: Option<FileFormat>) -> Result<Secre
     }
 }
 
-/// Looks at a secp256k1 account key: base64 or raw, 32 bytes, big-endian.
-pub(super) fn account(file: &[u8], format: Option<FileFormat>) -> Result<(), KeyError> {
+/// The compressed public key (33 bytes) of a secp256k1 account key: base64 or raw, 32 bytes, big-endian.
+pub(super) fn account(file: &[u8], format: Option<FileFormat>) -> Result<[u8; 33], KeyError> {
     let decoded = match format {
         Some(FileFormat::Json) => return Err(KeyError::AccountJson),
         Some(FileFormat::Raw) => Zeroizing::new(file.to_vec()),
@@ -46,7 +46,7 @@ pub(super) fn account(file: &[u8], format: Option<FileFormat>) -> Result<(), Key
         .map_err(|_| KeyError::AccountLength {
             found: decoded.len(),
         })?;
-    account_public_key(scalar).map(drop)
+    account_public_key(scalar)
 }
 
 /// The compressed public key (33 bytes) of a secp256k1 scalar (32 bytes, big-endian).
@@ -452,7 +452,7 @@ mod tests {
 
     #[test]
     fn an_account_key_is_a_secp256k1_scalar_in_base64() {
-        assert_eq!(account(&base64::encode([7; 32]), None), Ok(()));
+        assert!(account(&base64::encode([7; 32]), None).is_ok());
         assert_eq!(
             account(&base64::encode([0; 32]), None),
             Err(KeyError::Scalar)
