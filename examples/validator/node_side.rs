@@ -152,6 +152,11 @@ impl Link {
         }
     }
 
+    /// Whether it is a SecretConnection.
+    pub fn is_authenticated(&self) -> bool {
+        matches!(self.stream, Stream::Tcp(_))
+    }
+
     /// Sends a message and decodes what comes back.
     pub fn ask(&mut self, request: &Message) -> io::Result<Message> {
         decode(self.exchange(&request.framed())?)
