@@ -119,7 +119,7 @@ fn import_record(
     let Source { record, file } = taken;
     let is_source = file.stands_where(path).map_err(while_doing("open"))?;
     // Held to the end, so that the source's signer cannot start meanwhile, but not against ourselves.
-    let _held = if is_source { None } else { Some(file) };
+    let _held = (!is_source).then_some(file);
     match FileStore::open_as(path, chain, Some(key)) {
         Ok(opened) => raise_opened(opened, &record),
         Err(Problem::Missing) => {

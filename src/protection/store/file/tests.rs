@@ -7,6 +7,7 @@
 )]
 
 mod opening;
+mod taking_over;
 
 use crate::{
     crypto::PublicKey,
