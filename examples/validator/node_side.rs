@@ -131,10 +131,7 @@ pub struct Link {
 impl Link {
     /// Sends a framed request and gives the framed reply.
     pub fn exchange(&mut self, request: &[u8]) -> io::Result<&[u8]> {
-        match &mut self.stream {
-            Stream::Tcp(link) => link.send(request)?,
-            Stream::Unix(stream) => stream.write_all(request)?,
-        }
+        self.send_raw(request)?;
         self.inbox.clear();
         loop {
             self.receive()?;
@@ -149,6 +146,14 @@ impl Link {
                 have if have == len => return Ok(&self.inbox),
                 _ => return Err(io::Error::other("more than one reply to one request")),
             }
+        }
+    }
+
+    /// Sends bytes that need not be a whole message, and waits for nothing.
+    pub fn send_raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.stream {
+            Stream::Tcp(link) => link.send(bytes),
+            Stream::Unix(stream) => stream.write_all(bytes),
         }
     }
 

@@ -17,40 +17,81 @@ pub struct SignerHome {
     program: PathBuf,
 }
 
+/// One chain that a signer serves.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    /// Its ID.
+    pub id: String,
+    /// The record, relative to the signer's home.
+    pub record: PathBuf,
+    /// The nodes to dial.
+    pub addrs: Vec<String>,
+}
+
 impl SignerHome {
     /// A signer for one chain whose key is the `priv_validator_key.json` at `key`; it dials every address of `addrs`.
     ///
     /// `program` is the binary under test, `env!("CARGO_BIN_EXE_tmkms")`.
     pub fn new(program: &str, chain: &str, key: &Path, addrs: &[&str]) -> Self {
-        let dir = tempfile::Builder::new()
-            .prefix("tmkms-signer-")
-            .tempdir()
-            .expect("a temporary directory");
-        let home = Self {
-            dir,
-            program: PathBuf::from(program),
+        let chain = Chain {
+            id: chain.to_owned(),
+            record: "state.json".into(),
+            addrs: addrs.iter().map(|addr| (*addr).to_owned()).collect(),
         };
-        let mut config = format!(
-            "[[chain]]\nid = \"{chain}\"\nstate_file = \"state.json\"\n\n\
-             [[providers.softsign]]\nchain_ids = [\"{chain}\"]\npath = \"consensus.key\"\n"
-        );
-        for addr in addrs {
-            let _ = write!(
-                config,
-                "\n[[validator]]\nchain_id = \"{chain}\"\naddr = \"{addr}\"\nsecret_key = \"identity.key\"\n"
-            );
-        }
-        std::fs::write(home.config(), config).expect("our own directory");
+        let home = Self::empty(program);
         run(home
             .command()
             .args(["softsign", "import"])
             .arg(key)
             .arg(home.dir.path().join("consensus.key")));
-        run(home
-            .command()
-            .args(["state", "init", chain, "-c"])
-            .arg(home.config()));
+        home.serve(&[chain]);
         home
+    }
+
+    /// A signer for several chains with one new key.
+    pub fn with_chains(program: &str, chains: &[Chain]) -> Self {
+        let home = Self::empty(program);
+        let key = home.dir.path().join("consensus.key");
+        run(home.command().args(["softsign", "keygen"]).arg(key));
+        home.serve(chains);
+        home
+    }
+
+    fn empty(program: &str) -> Self {
+        Self {
+            dir: tempfile::Builder::new()
+                .prefix("tmkms-signer-")
+                .tempdir()
+                .expect("a temporary directory"),
+            program: PathBuf::from(program),
+        }
+    }
+
+    /// Writes the configuration and makes the records.
+    fn serve(&self, chains: &[Chain]) {
+        let ids: Vec<&str> = chains.iter().map(|chain| chain.id.as_str()).collect();
+        let mut config =
+            format!("[[providers.softsign]]\nchain_ids = {ids:?}\npath = \"consensus.key\"\n");
+        for Chain { id, record, addrs } in chains {
+            let record = record.display();
+            let _ = write!(
+                config,
+                "\n[[chain]]\nid = \"{id}\"\nstate_file = \"{record}\"\n"
+            );
+            for addr in addrs {
+                let _ = write!(
+                    config,
+                    "\n[[validator]]\nchain_id = \"{id}\"\naddr = \"{addr}\"\nsecret_key = \"identity.key\"\n"
+                );
+            }
+        }
+        std::fs::write(self.config(), config).expect("our own directory");
+        for id in ids {
+            run(self
+                .command()
+                .args(["state", "init", id, "-c"])
+                .arg(self.config()));
+        }
     }
 
     /// The configuration file.
