@@ -504,8 +504,9 @@ fn a_node_can_dial_us_over_a_unix_socket_that_is_ours_alone() {
     assert!(path.exists());
     let signer = listening(path.clone());
     let start = Instant::now();
-    while fs::metadata(&path).is_ok_and(|m| m.permissions().mode() & 0o777 != 0o600) {
-        assert!(start.elapsed() < LONG);
+    // The dead socket has another mode, and there is a moment without any.
+    while !fs::metadata(&path).is_ok_and(|m| m.permissions().mode() & 0o777 == 0o600) {
+        assert!(start.elapsed() < 5 * SOON, "never for its owner alone");
         thread::yield_now();
     }
     let mut node = connect_when_there(&path);
