@@ -521,8 +521,15 @@ fn nothing_but_a_dead_socket_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("signer.sock");
     let address = Address::UnixListen(path.clone());
+    // Whoever binds after all would wait for ever.
+    let shutdown = Shutdown::new();
+    let end = shutdown.clone();
+    thread::spawn(move || {
+        thread::sleep(5 * SOON);
+        end.request();
+    });
     let listener = UnixListener::bind(&path).unwrap();
-    let error = dial(limits(), &address, &Shutdown::new()).unwrap_err();
+    let error = dial(limits(), &address, &shutdown).unwrap_err();
     assert!(
         matches!(error, ConnectionError::SocketInUse { .. }),
         "{error:?}"
@@ -531,7 +538,7 @@ fn nothing_but_a_dead_socket_is_removed() {
     drop(listener);
     fs::remove_file(&path).unwrap();
     fs::write(&path, "precious").unwrap();
-    let error = dial(limits(), &address, &Shutdown::new()).unwrap_err();
+    let error = dial(limits(), &address, &shutdown).unwrap_err();
     assert!(
         matches!(error, ConnectionError::NotASocket { .. }),
         "{error:?}"
