@@ -5,7 +5,6 @@
 
 use std::{
     env,
-    error::Error,
     io::{self, Write},
     path::{Path, PathBuf},
 };
@@ -15,11 +14,17 @@ use clap::{Parser, Subcommand};
 
 use crate::application::{APP, logging::LogFormat};
 
+mod check;
 mod completions;
+mod failure;
 mod generate;
+mod init;
 mod softsign;
 mod start;
+mod state;
 mod version;
+
+pub use self::failure::Failure;
 
 /// The environment variable that names the configuration where `-c` does not.
 const CONFIG_VARIABLE: &str = "TMKMS_CONFIG_FILE";
@@ -63,7 +68,11 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Subcommands {
+    Init(init::Init),
     Start(start::Start),
+    Check(check::Check),
+    #[command(subcommand)]
+    State(state::State),
     Generate(generate::Generate),
     #[command(subcommand)]
     Softsign(softsign::Softsign),
@@ -82,7 +91,10 @@ impl Configurable<()> for EntryPoint {}
 impl EntryPoint {
     fn dispatch(&self) -> Result<(), Failure> {
         match &self.command {
+            Some(Subcommands::Init(command)) => command.run(),
             Some(Subcommands::Start(command)) => command.run(&self.global),
+            Some(Subcommands::Check(command)) => command.run(&self.global),
+            Some(Subcommands::State(command)) => command.run(&self.global),
             Some(Subcommands::Generate(command)) => command.run(),
             Some(Subcommands::Softsign(command)) => command.run(),
             Some(Subcommands::Version(command)) => command.run(),
@@ -131,95 +143,6 @@ impl Global {
                     .hint("name one with -c FILE, or make a new home with `tmkms init HOME`"))
             }
         }
-    }
-}
-
-/// Why a command did not do what it was asked, ready to be told.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Failure {
-    what: String,
-    causes: Vec<String>,
-    hint: Option<String>,
-    code: i32,
-}
-
-impl Failure {
-    /// Something failed: exit code 1.
-    #[must_use]
-    pub fn new(what: impl Into<String>) -> Self {
-        Self {
-            what: what.into(),
-            causes: Vec::new(),
-            hint: None,
-            code: 1,
-        }
-    }
-
-    /// The command was typed wrongly: exit code 2.
-    #[must_use]
-    pub fn usage(what: impl Into<String>) -> Self {
-        Self {
-            code: 2,
-            ..Self::new(what)
-        }
-    }
-
-    /// An error with all its sources; exit code 1.
-    #[must_use]
-    pub fn of(error: &dyn Error) -> Self {
-        let mut failure = Self::new(error.to_string());
-        let mut source = error.source();
-        while let Some(error) = source {
-            failure = failure.cause(error.to_string());
-            source = error.source();
-        }
-        failure
-    }
-
-    /// Adds a cause of what was said before.
-    #[must_use]
-    pub fn cause(mut self, cause: impl Into<String>) -> Self {
-        self.causes.push(cause.into());
-        self
-    }
-
-    /// Says what the operator can do.
-    #[must_use]
-    pub fn hint(self, hint: impl Into<String>) -> Self {
-        self.maybe_hint(Some(hint.into()))
-    }
-
-    /// Says what the operator can do, where the error knows it.
-    #[must_use]
-    pub fn maybe_hint(mut self, hint: Option<String>) -> Self {
-        self.hint = hint.or(self.hint);
-        self
-    }
-
-    /// 1, or 2 for a command that was typed wrongly.
-    #[must_use]
-    pub fn exit_code(&self) -> i32 {
-        self.code
-    }
-
-    /// As it is printed, each part on its own lines; `colour`: with ANSI sequences.
-    #[must_use]
-    pub fn render(&self, colour: bool) -> String {
-        let paint = |code: &str, word: &str| {
-            if colour {
-                format!("\u{1b}[1;{code}m{word}:\u{1b}[0m")
-            } else {
-                format!("{word}:")
-            }
-        };
-        let mut text = format!("{} {}\n", paint("31", "error"), self.what);
-        for cause in &self.causes {
-            text.push_str(&format!("{} {cause}\n", paint("31", "cause")));
-        }
-        if let Some(hint) = &self.hint {
-            text.push_str(&format!("{} {hint}\n", paint("36", "hint")));
-        }
-        text
     }
 }
 

@@ -98,7 +98,11 @@ fn filter(verbose: bool) -> (Targets, Option<String>) {
 fn log_panic(info: &panic::PanicHookInfo<'_>) {
     let thread = thread::current();
     let name = thread.name().unwrap_or("unnamed").to_owned();
-    let message = info.payload_as_str().unwrap_or("no message");
+    let payload = info.payload();
+    let owned = payload.downcast_ref::<String>().map(String::as_str);
+    let message = owned
+        .or_else(|| payload.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
     match info.location() {
         Some(location) => tracing::error!("[{name}] internal crash at {location}: {message}"),
         None => tracing::error!("[{name}] internal crash: {message}"),
@@ -142,7 +146,7 @@ impl Write for Stderr {
     }
 }
 
-/// RFC 3339 in UTC with milliseconds.
+/// The time of a log line.
 struct Milliseconds;
 
 impl FormatTime for Milliseconds {
@@ -151,7 +155,9 @@ impl FormatTime for Milliseconds {
     }
 }
 
-struct Timestamp(SystemTime);
+/// A moment as RFC 3339 in UTC with milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timestamp(pub(crate) SystemTime);
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

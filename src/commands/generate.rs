@@ -4,10 +4,7 @@ use std::path::PathBuf;
 
 use crate::{
     commands::{Failure, note, output},
-    keyring::{
-        format::format_key,
-        providers::{ProviderError, softsign},
-    },
+    keyring::{format::format_key, providers::softsign},
 };
 
 /// Make a new consensus key in a file and print its public key
@@ -28,11 +25,5 @@ impl Generate {
             self.path.display()
         ));
         output(&format!("{}\n", format_key(&key, None)))
-    }
-}
-
-impl From<ProviderError> for Failure {
-    fn from(error: ProviderError) -> Self {
-        Self::of(&error).maybe_hint(error.hint())
     }
 }

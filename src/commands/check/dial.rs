@@ -1,0 +1,68 @@
+//! `tmkms check --dial`: connects to each node and completes the handshake.
+
+use crate::{
+    client,
+    commands::check::{Findings, parts::Holders},
+    config::Config,
+    connection::{self, Address, Dialled, Identity, Peer},
+    shutdown::Shutdown,
+};
+
+/// Dials every node, one after the other; those of chains that are being served are left alone.
+pub(super) fn all(config: &Config, holders: &Holders, findings: &mut Findings) {
+    for validator in &config.validators {
+        let name = format!("node {}@{}", validator.chain_id, validator.addr);
+        if let Some(holder) = holders.get(&validator.chain_id) {
+            findings.ok(format!("{name} skipped: in use by process {holder}"));
+        } else if let Address::UnixListen(_) = validator.addr {
+            findings.ok(format!("{name} skipped: the node dials the signer"));
+        } else {
+            one(&name, validator, findings);
+        }
+    }
+}
+
+fn one(name: &str, validator: &client::Config, findings: &mut Findings) {
+    let identity = match (&validator.addr, &validator.secret_key) {
+        (Address::Tcp { .. }, Some(path)) => {
+            // A key that start will make is not made here: a node takes anybody's.
+            let identity = if path.exists() {
+                Identity::load_or_create(path).map(|(identity, _)| identity)
+            } else {
+                Identity::generate()
+            };
+            match identity {
+                Ok(identity) => Some(identity),
+                // Told of already.
+                Err(_) => return,
+            }
+        }
+        _ => None,
+    };
+    let dialled = connection::dial(
+        &validator.addr,
+        identity.as_ref(),
+        validator.timeout,
+        &Shutdown::new(),
+    );
+    match dialled {
+        Ok(Dialled {
+            peer: Some(Peer::Verified(id)),
+            ..
+        }) => findings.ok(format!(
+            "{name} answers, its peer ID is the pinned one: {id}"
+        )),
+        Ok(Dialled {
+            peer: Some(Peer::Unverified(id)),
+            ..
+        }) => findings.warning(
+            format!("{name} answers, with an unverified peer ID: {id}"),
+            Some(format!(
+                "where the node keeps its key, pin it: addr = \"tcp://{id}@{}\"",
+                validator.addr.to_string().trim_start_matches("tcp://")
+            )),
+        ),
+        Ok(Dialled { peer: None, .. }) => findings.ok(format!("{name} answers")),
+        Err(error) => findings.failed(&format!("{name}: "), &error, error.hint()),
+    }
+}

@@ -1,0 +1,281 @@
+//! `tmkms state`: the operator's hands on the records of what was signed. Nothing here lowers a floor.
+
+use std::{
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::{
+    chain,
+    commands::{Failure, Global, note, output},
+    config::Config,
+    crypto::PublicKey,
+    keyring::providers::softsign::{self, KeyType},
+    privval::{ChainId, Hrs, Step},
+    protection::{
+        Record, convert,
+        store::file::{self, Change},
+    },
+};
+
+mod show;
+
+/// Show and raise the records of what was signed
+#[derive(Debug, Subcommand)]
+pub(super) enum State {
+    /// Make the record of a chain's key
+    ///
+    /// Without --height for a key that has never signed; with it, nothing at or below that height is ever signed. Refuses when there
+    /// is a record already.
+    Init {
+        /// The chain's ID
+        chain: String,
+
+        #[command(flatten)]
+        floor: OptionalFloor,
+    },
+    /// Show what was signed last
+    ///
+    /// Also while `tmkms start` runs.
+    Show {
+        /// The chain's ID [default: every chain of the configuration]
+        chain: Option<String>,
+
+        /// One JSON object a line for each chain
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forbid everything at or below a height
+    ///
+    /// Refused while `tmkms start` holds the record. A record that is higher already stays as it is. There is no way back.
+    Raise {
+        /// The chain's ID
+        chain: String,
+
+        #[command(flatten)]
+        floor: Floor,
+    },
+    /// Take over what another signer's state file says
+    ///
+    /// Reads state files of every tmkms, CometBFT's priv_validator_state.json, the old priv_validator.json, and records of this
+    /// version, copies among them. Makes the record where there is none; a record that is higher already stays as it is.
+    Import {
+        /// The chain's ID
+        chain: String,
+
+        /// The file to read; it is not changed
+        file: PathBuf,
+    },
+    /// Print the record as another signer's state file
+    Export {
+        /// The chain's ID
+        chain: String,
+
+        /// Whose state file
+        #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+        format: Format,
+    },
+}
+
+/// A floor that must be given.
+#[derive(Args, Debug)]
+pub(super) struct Floor {
+    /// The highest height that must not be signed any more
+    #[arg(long, value_name = "H", value_parser = clap::value_parser!(i64).range(1..))]
+    height: i64,
+
+    #[command(flatten)]
+    within: Within,
+}
+
+/// A floor that may be given.
+#[derive(Args, Debug)]
+pub(super) struct OptionalFloor {
+    /// The highest height that must not be signed any more
+    #[arg(long, value_name = "H", value_parser = clap::value_parser!(i64).range(1..))]
+    height: Option<i64>,
+
+    #[command(flatten)]
+    within: Within,
+}
+
+/// How far within the height.
+#[derive(Args, Debug)]
+struct Within {
+    /// Forbid no more than this round of that height [default: every round]
+    #[arg(
+        long,
+        value_name = "R",
+        requires = "height",
+        value_parser = clap::value_parser!(i64).range(0..=i64::from(i32::MAX))
+    )]
+    round: Option<i64>,
+
+    /// Forbid no more than this step of that round [default: every step]
+    #[arg(long, value_name = "S", value_enum, requires = "round")]
+    step: Option<StepName>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum StepName {
+    #[value(alias = "0")]
+    Proposal,
+    #[value(alias = "1")]
+    Prevote,
+    #[value(alias = "2")]
+    Precommit,
+}
+
+/// Whose state file to write.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub(super) enum Format {
+    /// The state file of tmkms 0.7 to 0.15
+    #[default]
+    Tmkms,
+    /// CometBFT's priv_validator_state.json
+    Cometbft,
+}
+
+impl State {
+    pub(super) fn run(&self, global: &Global) -> Result<(), Failure> {
+        let config = Config::load(&global.config_file()?)?;
+        match self {
+            Self::Show { chain, json } => show::run(&config, chain.as_deref(), *json),
+            Self::Init { chain, floor } => init(&Target::find(&config, chain)?, floor),
+            Self::Raise { chain, floor } => raise(&Target::find(&config, chain)?, floor),
+            Self::Import { chain, file } => {
+                let target = Target::find(&config, chain)?;
+                let key = target.public_key()?;
+                let state_file = &target.chain.state_file;
+                let change = file::import(state_file, &target.chain.id, &key, file)?;
+                tell(&target.chain.id, &change)
+            }
+            Self::Export { chain, format } => export(&Target::find(&config, chain)?, *format),
+        }
+    }
+}
+
+/// A chain of the configuration, and the key that its record belongs to.
+struct Target<'a> {
+    chain: &'a chain::Config,
+    key: Option<&'a softsign::Config>,
+}
+
+impl<'a> Target<'a> {
+    fn find(config: &'a Config, id: &str) -> Result<Self, Failure> {
+        let chain = config
+            .chains
+            .iter()
+            .find(|chain| chain.id.as_str() == id)
+            .ok_or_else(|| unknown_chain(config, id))?;
+        let key = config
+            .softsign
+            .iter()
+            .find(|key| key.key_type == KeyType::Consensus && key.chain_ids.contains(&chain.id));
+        Ok(Self { chain, key })
+    }
+
+    /// Opens the key only to see which one it is.
+    fn public_key(&self) -> Result<PublicKey, Failure> {
+        let Some(config) = self.key else {
+            let what = format!(
+                "chain {} has no consensus key that this version opens",
+                self.chain.id
+            );
+            return Err(Failure::new(what)
+                .hint("a record belongs to a key: name the key in [[providers.softsign]] first"));
+        };
+        Ok(softsign::open(config)?.signer.public_key().clone())
+    }
+}
+
+fn unknown_chain(config: &Config, id: &str) -> Failure {
+    let known: Vec<&str> = config
+        .chains
+        .iter()
+        .map(|chain| chain.id.as_str())
+        .collect();
+    let path = config.path.display();
+    let failure = Failure::new(format!("there is no chain {id:?} in {path}"));
+    if known.is_empty() {
+        failure.hint("it has no chain at all: add a [[chain]] section")
+    } else {
+        failure.hint(format!("its chains are {}", known.join(", ")))
+    }
+}
+
+fn init(target: &Target<'_>, floor: &OptionalFloor) -> Result<(), Failure> {
+    let key = target.public_key()?;
+    let record = match floor.height {
+        Some(height) => floor.within.floor(height),
+        None => Record::never_signed(),
+    };
+    let (id, path) = (&target.chain.id, &target.chain.state_file);
+    file::create(path, id, &key, &record)?;
+    note(&format!("made the record {}", path.display()));
+    output(&format!("{id}: {}\n", show::floor(&record)))
+}
+
+fn raise(target: &Target<'_>, floor: &Floor) -> Result<(), Failure> {
+    // A record in another format needs the key to be converted with; one of our own says which key it has.
+    let key = target.public_key().ok();
+    let floor = floor.within.floor(floor.height);
+    let (id, path) = (&target.chain.id, &target.chain.state_file);
+    let change = file::raise(path, id, key.as_ref(), &floor)?;
+    tell(id, &change)
+}
+
+fn tell(id: &ChainId, change: &Change) -> Result<(), Failure> {
+    for text in &change.notes {
+        note(text);
+    }
+    let after = show::floor(&change.after);
+    output(&match &change.before {
+        Some(before) if before == &change.after => {
+            format!("{id}: {after} (as before: a record is never lowered)\n")
+        }
+        Some(before) => format!("{id}: {after} (before: {})\n", show::floor(before)),
+        None => format!("{id}: {after} (a new record)\n"),
+    })
+}
+
+fn export(target: &Target<'_>, format: Format) -> Result<(), Failure> {
+    let snapshot = file::inspect(&target.chain.state_file)?;
+    if let Some(holder) = snapshot.holder {
+        note(&format!(
+            "warning: process {holder} is signing: what is printed here may be old by the time that it is used"
+        ));
+    }
+    let format = match format {
+        Format::Tmkms => convert::Format::Tmkms,
+        Format::Cometbft => convert::Format::Cometbft,
+    };
+    output(&format!(
+        "{}\n",
+        convert::export(&snapshot.record, format).trim_end()
+    ))
+}
+
+impl Within {
+    fn floor(&self, height: i64) -> Record {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        let Some(round) = self.round else {
+            return Record::floor_at_height(height, now);
+        };
+        let step = match self.step {
+            Some(StepName::Proposal) => Step::Proposal,
+            Some(StepName::Prevote) => Step::Prevote,
+            Some(StepName::Precommit) | None => Step::Precommit,
+        };
+        let hrs = Hrs {
+            height,
+            round,
+            step,
+        };
+        Record::floor_at(hrs, now)
+    }
+}
