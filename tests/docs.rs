@@ -1,0 +1,128 @@
+//! What the pages say can be followed: links lead somewhere, and every key of the configuration stands on its page.
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn pages() -> Vec<PathBuf> {
+    let mut pages: Vec<_> = [root().to_owned(), root().join("docs")]
+        .iter()
+        .flat_map(|directory| fs::read_dir(directory).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "md"))
+        .collect();
+    pages.sort();
+    assert!(pages.len() > 10, "the pages were not found");
+    pages
+}
+
+/// The targets of `[text](target)`.
+fn links(text: &str) -> Vec<&str> {
+    text.match_indices("](")
+        .filter_map(|(at, _)| {
+            let rest = text.get(at + 2..)?;
+            rest.get(..rest.find(')')?)
+        })
+        .collect()
+}
+
+/// The anchors of a page's headings, as web hosts make them.
+fn anchors(text: &str) -> Vec<String> {
+    text.lines()
+        .filter(|line| line.starts_with('#'))
+        .map(|line| {
+            line.trim_start_matches('#')
+                .trim()
+                .to_lowercase()
+                .chars()
+                .filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c))
+                .map(|c| if c == ' ' { '-' } else { c })
+                .collect()
+        })
+        .collect()
+}
+
+fn dead_links(page: &Path, text: &str) -> Vec<String> {
+    let directory = page.parent().unwrap();
+    let mut dead = Vec::new();
+    for link in links(text) {
+        if link.starts_with("https://") || link.starts_with("mailto:") {
+            continue;
+        }
+        let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+        let target = if file.is_empty() {
+            page.to_owned()
+        } else {
+            directory.join(file)
+        };
+        let found = fs::read_to_string(&target)
+            .is_ok_and(|text| anchor.is_empty() || anchors(&text).iter().any(|a| a == anchor));
+        if !found {
+            dead.push(format!("{}: {link}", page.display()));
+        }
+    }
+    dead
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let dead = dead_links(&page, &text);
+        assert!(dead.is_empty(), "{}", dead.join("\n"));
+    }
+    let readme = root().join("README.md");
+    for dead in ["docs/nothing.md", "docs/state.md#nothing"] {
+        assert_eq!(dead_links(&readme, &format!("[x]({dead})")).len(), 1);
+    }
+}
+
+#[test]
+fn every_page_is_named_in_the_readme() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for page in pages() {
+        let name = page.strip_prefix(root()).unwrap().to_str().unwrap();
+        let named = name == "README.md" || links(&readme).contains(&name);
+        assert!(named, "{name} is not in the README");
+    }
+}
+
+/// The keys that a section of the configuration knows, from the array of that name in its source.
+fn keys(source: &str, array: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(source)).unwrap();
+    let start = text.find(array).unwrap();
+    let list = text.get(start..).unwrap();
+    let list = list
+        .get(list.find("= &[").unwrap() + 4..list.find("];").unwrap())
+        .unwrap();
+    list.split(',')
+        .map(|key| key.trim().trim_matches('"').to_owned())
+        .filter(|key| !key.is_empty())
+        .collect()
+}
+
+#[test]
+fn every_key_of_the_configuration_has_its_line() {
+    let page = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
+    // Spellings of old versions; `docs/migrating.md` has them.
+    let historic = ["port", "connection"];
+    for (source, array) in [
+        ("src/config/chains.rs", "const KEYS"),
+        ("src/config/chains.rs", "const HOOK_KEYS"),
+        ("src/config/validators.rs", "const KEYS"),
+        ("src/config/providers.rs", "const SOFTSIGN_KEYS"),
+    ] {
+        let keys = keys(source, array);
+        assert!(keys.len() >= 3, "{source}: {array}: {keys:?}");
+        for key in keys.iter().filter(|key| !historic.contains(&key.as_str())) {
+            let written = page.contains(&format!("`{key}`")) || page.contains(&format!("{key} ="));
+            assert!(written, "docs/configuration.md does not know `{key}`");
+        }
+    }
+}
