@@ -50,7 +50,8 @@ impl Disk for File {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.sync_data()
+        // `File::sync_data` would try again for as long as it is interrupted, which no bound limits.
+        Ok(rustix::fs::fdatasync(&*self)?)
     }
 
     fn is_linked(&self) -> io::Result<bool> {

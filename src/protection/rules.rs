@@ -138,16 +138,16 @@ pub fn judge(record: &Record, msg: &ConsensusMsg, policy: Policy, now: u64) -> V
         });
     }
     let same_round = (asked.height, asked.round) == (record.hrs.height, record.hrs.round);
-    if policy.strict_rounds && same_round {
-        if let (Some(before), Some(block)) = (record.block_id, msg.block_id) {
-            if before != block {
-                return Verdict::Refuse(Refusal::AnotherBlockInRound {
-                    asked,
-                    last: record.hrs,
-                    before,
-                });
-            }
-        }
+    if policy.strict_rounds
+        && same_round
+        && let (Some(before), Some(block)) = (record.block_id, msg.block_id)
+        && before != block
+    {
+        return Verdict::Refuse(Refusal::AnotherBlockInRound {
+            asked,
+            last: record.hrs,
+            before,
+        });
     }
     Verdict::Advance
 }

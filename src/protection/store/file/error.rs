@@ -134,6 +134,10 @@ impl OpenError {
 }
 
 impl fmt::Display for OpenError {
+    #[allow(
+        clippy::too_many_lines,
+        reason = "a table: one sentence for each problem"
+    )]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.problem {
