@@ -392,7 +392,7 @@ fn a_peer_that_does_not_read_ends_the_write_at_its_limit() {
         write: SHORT,
         ..limits()
     };
-    let (mut signer, _node) = tcp_pair(short, &Shutdown::new());
+    let (mut signer, _node) = unix_pair(short, &Shutdown::new());
     let body = vec![0; 1_000_000];
     let start = Instant::now();
     // The kernel's buffers take some of them.
@@ -401,7 +401,7 @@ fn a_peer_that_does_not_read_ends_the_write_at_its_limit() {
         matches!(error, ConnectionError::WriteTimeout { .. }),
         "{error:?}"
     );
-    assert!(start.elapsed() < 5 * SOON, "{:?}", start.elapsed());
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     assert!(matches!(signer.write(b""), Err(ConnectionError::Dead)));
 }
 
