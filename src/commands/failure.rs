@@ -1,9 +1,9 @@
 //! What failed, why, and what the operator can do about it.
 
-use std::error::Error;
+use std::{error::Error, io};
 
 use crate::{
-    config, connection::IdentityError, keyring::providers::ProviderError,
+    config, connection::IdentityError, key_file::KeyFileError, keyring::providers::ProviderError,
     protection::store::file::OpenError,
 };
 
@@ -127,6 +127,21 @@ impl From<config::Error> for Failure {
 impl From<ProviderError> for Failure {
     fn from(error: ProviderError) -> Self {
         Self::of(&error).maybe_hint(error.hint())
+    }
+}
+
+/// What to do about a key that is named in the configuration and cannot be opened.
+pub(super) fn key_hint(error: &ProviderError) -> Option<String> {
+    match error {
+        ProviderError::File(KeyFileError::Io { path, source, .. })
+            if source.kind() == io::ErrorKind::NotFound =>
+        {
+            Some(format!(
+                "a validator's key: `tmkms softsign import FILE {0}`; a new one: `tmkms generate {0}`",
+                path.display()
+            ))
+        }
+        error => error.hint(),
     }
 }
 

@@ -48,6 +48,7 @@ impl Init {
         let config = Config::parse_in(&text, &config_path, None)?;
 
         self.refuse_what_exists(&chains)?;
+        make_directory(&self.home)?;
         let report = self.make(&chains, &text, &config).map_err(|failure| {
             failure.maybe_hint(Some(format!(
                 "nothing in {} has signed yet; what was made so far can be removed",
@@ -119,7 +120,6 @@ impl Init {
         text: &str,
         config: &Config,
     ) -> Result<String, Failure> {
-        make_directory(&self.home)?;
         make_directory(&self.home.join("secrets"))?;
         make_directory(&self.home.join("state"))?;
         let identity_path = self.home.join(template::IDENTITY_KEY);

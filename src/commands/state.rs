@@ -1,7 +1,7 @@
 //! `tmkms state`: the operator's hands on the records of what was signed. Nothing here lowers a floor.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -9,14 +9,14 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::{
     chain,
-    commands::{Failure, Global, note, output},
+    commands::{Failure, Global, failure::key_hint, note, output},
     config::Config,
     crypto::PublicKey,
     keyring::providers::softsign::{self, KeyType},
     privval::{ChainId, Hrs, Step},
     protection::{
         Record, convert,
-        store::file::{self, Change},
+        store::file::{self, Change, Problem},
     },
 };
 
@@ -83,7 +83,7 @@ pub(super) enum State {
 #[derive(Args, Debug)]
 pub(super) struct Floor {
     /// The highest height that must not be signed any more
-    #[arg(long, value_name = "H", value_parser = clap::value_parser!(i64).range(1..))]
+    #[arg(long, value_name = "H", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(1..))]
     height: i64,
 
     #[command(flatten)]
@@ -94,7 +94,7 @@ pub(super) struct Floor {
 #[derive(Args, Debug)]
 pub(super) struct OptionalFloor {
     /// The highest height that must not be signed any more
-    #[arg(long, value_name = "H", value_parser = clap::value_parser!(i64).range(1..))]
+    #[arg(long, value_name = "H", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(1..))]
     height: Option<i64>,
 
     #[command(flatten)]
@@ -108,12 +108,13 @@ struct Within {
     #[arg(
         long,
         value_name = "R",
+        allow_negative_numbers = true,
         requires = "height",
         value_parser = clap::value_parser!(i64).range(0..=i64::from(i32::MAX))
     )]
     round: Option<i64>,
 
-    /// Forbid no more than this step of that round [default: every step]
+    /// Forbid no more than this step of that round, by name or 0, 1, 2 [default: every step]
     #[arg(long, value_name = "S", value_enum, requires = "round")]
     step: Option<StepName>,
 }
@@ -145,13 +146,7 @@ impl State {
             Self::Show { chain, json } => show::run(&config, chain.as_deref(), *json),
             Self::Init { chain, floor } => init(&Target::find(&config, chain)?, floor),
             Self::Raise { chain, floor } => raise(&Target::find(&config, chain)?, floor),
-            Self::Import { chain, file } => {
-                let target = Target::find(&config, chain)?;
-                let key = target.public_key()?;
-                let state_file = &target.chain.state_file;
-                let change = file::import(state_file, &target.chain.id, &key, file)?;
-                tell(&target.chain.id, &change)
-            }
+            Self::Import { chain, file } => import(&Target::find(&config, chain)?, file),
             Self::Export { chain, format } => export(&Target::find(&config, chain)?, *format),
         }
     }
@@ -187,7 +182,9 @@ impl<'a> Target<'a> {
             return Err(Failure::new(what)
                 .hint("a record belongs to a key: name the key in [[providers.softsign]] first"));
         };
-        Ok(softsign::open(config)?.signer.public_key().clone())
+        let opened = softsign::open(config);
+        let key = opened.map_err(|error| Failure::of(&error).maybe_hint(key_hint(&error)))?;
+        Ok(key.signer.public_key().clone())
     }
 }
 
@@ -213,7 +210,17 @@ fn init(target: &Target<'_>, floor: &OptionalFloor) -> Result<(), Failure> {
         None => Record::never_signed(),
     };
     let (id, path) = (&target.chain.id, &target.chain.state_file);
-    file::create(path, id, &key, &record)?;
+    file::create(path, id, &key, &record).map_err(|error| {
+        let directory = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        match directory {
+            Some(directory) if !directory.exists() => {
+                Failure::of(&error).hint(format!("mkdir -m 700 {}", directory.display()))
+            }
+            _ => error.into(),
+        }
+    })?;
     note(&format!("made the record {}", path.display()));
     output(&format!("{id}: {}\n", show::floor(&record)))
 }
@@ -224,6 +231,27 @@ fn raise(target: &Target<'_>, floor: &Floor) -> Result<(), Failure> {
     let floor = floor.within.floor(floor.height);
     let (id, path) = (&target.chain.id, &target.chain.state_file);
     let change = file::raise(path, id, key.as_ref(), &floor)?;
+    tell(id, &change)
+}
+
+fn import(target: &Target<'_>, source: &Path) -> Result<(), Failure> {
+    let key = target.public_key()?;
+    // Told apart here: to the record's room a file that is not there is a record that is missing.
+    source.metadata().map_err(|error| {
+        Failure::new(format!("cannot read {}", source.display())).cause(error.to_string())
+    })?;
+    let (id, path) = (&target.chain.id, &target.chain.state_file);
+    let change = file::import(path, id, &key, source).map_err(|error| {
+        let is_source = error.path == source && source != path;
+        match error.problem {
+            Problem::Empty | Problem::Truncated(_) | Problem::Unparsable(_) if is_source => {
+                Failure::of(&error).hint(
+                    "FILE is a state file of tmkms, CometBFT's priv_validator_state.json, or a record of this version",
+                )
+            }
+            _ => error.into(),
+        }
+    })?;
     tell(id, &change)
 }
 

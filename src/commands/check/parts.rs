@@ -13,7 +13,7 @@ use rustix::{
 
 use crate::{
     chain,
-    commands::check::Findings,
+    commands::{check::Findings, failure::key_hint},
     config::Config,
     connection::{Address, Identity},
     crypto::PublicKey,
@@ -51,22 +51,33 @@ pub(super) fn look_at(config: &Config, findings: &mut Findings) -> Holders {
     }
     let keys = look_at_keys(config, findings);
     let mut holders = Holders::new();
-    for chain in &config.chains {
+    for chain in config
+        .chains
+        .iter()
+        .filter(|chain| is_served(config, chain))
+    {
         let holder = look_at_record(chain, keys.get(&chain.id), findings);
         holders.extend(holder.map(|holder| (chain.id.clone(), holder)));
         if let Some(hook) = &chain.state_hook {
             look_at_hook(chain, hook, findings);
         }
-        let served = config.validators.iter().any(|v| v.chain_id == chain.id);
-        if !served {
-            let what = format!("chain {} has no [[validator]] and is not served", chain.id);
-            findings.warning(what, None);
-        }
     }
     look_at_identities(config, findings);
-    look_at_addresses(config, findings);
     look_at_memory_limit(config, findings);
     holders
+}
+
+/// Whether `start` would open the chain. The others were told of by the configuration.
+fn is_served(config: &Config, chain: &chain::Config) -> bool {
+    let has_node = config
+        .validators
+        .iter()
+        .any(|node| node.chain_id == chain.id);
+    let has_key = config
+        .softsign
+        .iter()
+        .any(|key| key.key_type == KeyType::Consensus && key.chain_ids.contains(&chain.id));
+    has_node && has_key
 }
 
 /// Opens every key and shows its public half. Returns the consensus keys that could be opened, by chain.
@@ -89,7 +100,7 @@ fn look_at_keys(config: &Config, findings: &mut Findings) -> HashMap<ChainId, Pu
                         keys.insert(id.clone(), key.signer.public_key().clone());
                     }
                 }
-                Err(error) => findings.failed("key: ", &error, error.hint()),
+                Err(error) => findings.failed("key: ", &error, key_hint(&error)),
             },
         }
     }
@@ -107,12 +118,12 @@ fn look_at_record(
         Ok(snapshot) => snapshot,
         Err(mut error) => {
             error.chain.get_or_insert_with(|| chain.id.clone());
-            findings.failed("record: ", &error, error.hint());
+            findings.failed("", &error, error.hint());
             return None;
         }
     };
     if let Some(Err(error)) = key.map(|key| snapshot.belongs_to(&chain.id, key)) {
-        findings.failed("record: ", &error, error.hint());
+        findings.failed("", &error, error.hint());
         return snapshot.holder;
     }
     let hrs = snapshot.record.hrs;
@@ -141,7 +152,7 @@ fn look_at_record(
                 source: error.into(),
             },
         };
-        findings.failed("record: ", &error, error.hint());
+        findings.failed("", &error, error.hint());
     }
     snapshot.holder
 }
@@ -204,17 +215,6 @@ fn look_at_identities(config: &Config, findings: &mut Findings) {
                 identity.peer_id()
             )),
             Err(error) => findings.failed("identity key: ", &error, error.hint()),
-        }
-    }
-}
-
-/// A node serves one connection: two entries for one address take it from each other.
-fn look_at_addresses(config: &Config, findings: &mut Findings) {
-    let mut seen = HashSet::new();
-    for validator in &config.validators {
-        let addr = validator.addr.to_string();
-        if !seen.insert(addr.clone()) {
-            findings.warning(format!("two [[validator]] entries dial {addr}"), None);
         }
     }
 }

@@ -1,0 +1,197 @@
+//! What the running process lets others do: read no memory, dump no core, and look at a record that it holds but not touch it.
+
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test ends by panicking"
+)]
+
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt, chown},
+        process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+};
+
+use tmkms::{
+    crypto::PublicKey,
+    keyring::providers::softsign,
+    privval::ChainId,
+    protection::{
+        Record,
+        store::file::{self, FileStore},
+    },
+};
+
+/// Anybody but root, whose files stay root's whatever a process says.
+const NOBODY: u32 = 65_534;
+
+/// A home with one chain, in a directory that goes with it.
+struct Home {
+    dir: tempfile::TempDir,
+    key: PublicKey,
+}
+
+impl Home {
+    fn new(addr: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let key = softsign::generate(&dir.path().join("key")).unwrap();
+        let config = format!(
+            r#"
+            [[chain]]
+            id = "chain-1"
+            state_file = "state.json"
+
+            [[validator]]
+            addr = "{addr}"
+            chain_id = "chain-1"
+            secret_key = "identity"
+
+            [[providers.softsign]]
+            chain_ids = ["chain-1"]
+            path = "key"
+            "#
+        );
+        fs::write(dir.path().join("tmkms.toml"), config).unwrap();
+        let home = Self { dir, key };
+        let path = home.path("state.json");
+        file::create(&path, &chain(), &home.key, &Record::never_signed()).unwrap();
+        home
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn tmkms(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = Command::new(env!("CARGO_BIN_EXE_tmkms"))
+            .args(arguments)
+            .current_dir(self.dir.path())
+            .env_remove("TMKMS_CONFIG_FILE")
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (status.code(), text(stdout), text(stderr))
+    }
+}
+
+fn chain() -> ChainId {
+    ChainId::new("chain-1").unwrap()
+}
+
+/// A child that does not outlive its test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn nobody_reads_the_memory_of_the_process_and_it_dumps_no_core() {
+    let node = TcpListener::bind("127.0.0.1:0").unwrap();
+    let home = Home::new(&format!("tcp://{}", node.local_addr().unwrap()));
+    let binary = home.path("tmkms");
+    fs::copy(env!("CARGO_BIN_EXE_tmkms"), &binary).unwrap();
+    let mut command = Command::new(&binary);
+    command
+        .args(["check", "--dial"])
+        .current_dir(home.dir.path())
+        .env_remove("TMKMS_CONFIG_FILE")
+        .stdout(Stdio::null());
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root {
+        give_to_nobody(&home);
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    let running = Running(command.spawn().unwrap());
+    // Once it dials it has read its keys, and it waits for our side of the handshake.
+    let _connection = node.accept().unwrap();
+
+    let proc = PathBuf::from(format!("/proc/{}", running.0.id()));
+    let owner = fs::metadata(proc.join("mem")).unwrap().uid();
+    assert_eq!(owner, 0, "the memory of a dumpable process is its user's");
+    if !is_root {
+        let error = fs::File::open(proc.join("mem")).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied);
+    }
+    let limits = fs::read_to_string(proc.join("limits")).unwrap();
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"));
+    let core: Vec<_> = core.unwrap().split_ascii_whitespace().skip(4).collect();
+    assert_eq!(core, ["0", "0", "bytes"]);
+}
+
+fn give_to_nobody(home: &Home) {
+    let give = |path: &Path, mode| {
+        chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    give(home.dir.path(), 0o700);
+    give(&home.path("tmkms"), 0o700);
+    for name in ["key", "state.json", "tmkms.toml"] {
+        give(&home.path(name), 0o600);
+    }
+}
+
+#[test]
+fn a_record_in_use_is_shown_and_checked_but_neither_changed_nor_dialled() {
+    let node = TcpListener::bind("127.0.0.1:0").unwrap();
+    node.set_nonblocking(true).unwrap();
+    let home = Home::new(&format!("tcp://{}", node.local_addr().unwrap()));
+    let opened = FileStore::open(&home.path("state.json"), &chain(), &home.key).unwrap();
+    let holder = format!("process {}", std::process::id());
+
+    let (code, stdout, stderr) = home.tmkms(&["state", "show"]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert!(stdout.contains(&format!("held by: {holder}")), "{stdout}");
+
+    fs::write(
+        home.path("old.json"),
+        r#"{"height":"9","round":"0","step":2}"#,
+    )
+    .unwrap();
+    for arguments in [
+        ["state", "raise", "chain-1", "--height=7"],
+        ["state", "import", "chain-1", "old.json"],
+        ["state", "init", "chain-1", "--height=7"],
+    ] {
+        let (code, stdout, stderr) = home.tmkms(&arguments);
+        assert_eq!((code, stdout.as_str()), (Some(1), ""), "{arguments:?}");
+        let says_why = stderr.contains(&holder) || stderr.contains("exists already");
+        assert!(says_why, "{arguments:?}: {stderr}");
+    }
+
+    let (code, stdout, stderr) = home.tmkms(&["check", "--dial"]);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert!(
+        stdout.contains(&format!("skipped: in use by {holder}")),
+        "{stdout}"
+    );
+    assert!(node.accept().is_err(), "nobody dialled");
+
+    let (code, stdout, stderr) = home.tmkms(&["state", "export", "chain-1"]);
+    assert_eq!(code, Some(0));
+    assert!(stdout.starts_with(r#"{"height":"0""#), "{stdout}");
+    assert!(
+        stderr.starts_with("warning: ") && stderr.contains(&holder),
+        "{stderr}"
+    );
+
+    // It was free to be changed all along.
+    drop(opened);
+    let (code, _, stderr) = home.tmkms(&["state", "raise", "chain-1", "--height=7"]);
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+}
