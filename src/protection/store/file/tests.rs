@@ -3,10 +3,16 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test that cannot go on should stop where it stands"
+    clippy::print_stdout,
+    reason = "a test that cannot go on should stop where it stands, and a random one tells its seed"
 )]
 
+mod failing;
 mod opening;
+mod power;
+mod repeating;
+mod rot;
+mod simulated;
 mod taking_over;
 
 use crate::{
@@ -86,4 +92,29 @@ fn assert_granted(claimed: Result<Claim, StoreError>) {
 #[track_caller]
 fn assert_refused(claimed: Result<Claim, StoreError>) {
     assert!(matches!(claimed, Ok(Claim::Refused(_))), "{claimed:?}");
+}
+
+/// Random numbers (SplitMix64) whose seed is printed, so that a failure can be repeated with `TMKMS_TEST_SEED`.
+struct Seeded(u64);
+
+impl Seeded {
+    fn from_environment() -> Self {
+        let given = std::env::var("TMKMS_TEST_SEED").ok();
+        let seed = given.map_or(0x746d_6b6d_7300_0001, |seed| seed.parse().unwrap());
+        println!("TMKMS_TEST_SEED={seed}");
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// 0 ≤ it < `bound`.
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).unwrap()
+    }
 }
