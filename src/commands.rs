@@ -69,10 +69,13 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 enum Subcommands {
     Init(init::Init),
+    // As 0.0.1 and 0.1 to 0.5 called them: `run` and `keygen`.
+    #[command(alias = "run")]
     Start(start::Start),
     Check(check::Check),
     #[command(subcommand)]
     State(state::State),
+    #[command(alias = "keygen")]
     Generate(generate::Generate),
     #[command(subcommand)]
     Softsign(softsign::Softsign),

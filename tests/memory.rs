@@ -15,6 +15,7 @@ use std::{
     thread,
 };
 
+use rustix::process::{Resource, getrlimit};
 use tmkms::{
     key_file,
     keyring::{
@@ -124,6 +125,9 @@ fn after_ten_thousand_signatures_only_the_seed_is_in_memory_and_only_once() {
         path: path.clone(),
     };
     let key = softsign::open(&config).unwrap();
+    if may_lock() {
+        assert!(locked_kib() >= 4, "the page of the key is not locked");
+    }
     softsign::import(None, &path, &dir.path().join("copy")).unwrap();
     let (signed, wait) = mpsc::channel();
     let (finish, finished) = mpsc::channel::<()>();
@@ -145,6 +149,22 @@ fn after_ten_thousand_signatures_only_the_seed_is_in_memory_and_only_once() {
     thread.join().unwrap();
     drop(key);
     assert_eq!(seed.count(), 0, "the seed of a closed key");
+}
+
+/// Whether the system lets this process lock the page of a key.
+fn may_lock() -> bool {
+    let limit = getrlimit(Resource::Memlock).current;
+    limit.is_none_or(|bytes| bytes >= 4_096)
+}
+
+fn locked_kib() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmLck:"));
+    line.unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap()
 }
 
 fn sign(signer: &dyn Signer, times: u32) {

@@ -15,9 +15,14 @@ use std::{
     },
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tmkms::{
+    connection::{self, Identity},
     crypto::PublicKey,
     keyring::providers::softsign,
     privval::ChainId,
@@ -194,4 +199,67 @@ fn a_record_in_use_is_shown_and_checked_but_neither_changed_nor_dialled() {
     drop(opened);
     let (code, _, stderr) = home.tmkms(&["state", "raise", "chain-1", "--height=7"]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_blocked_stderr_does_not_keep_a_failed_command_from_ending() {
+    let (_reader, writer) = std::io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&writer, true).unwrap();
+    while rustix::io::write(&writer, &[b' '; 4_096]).is_ok() {}
+    rustix::io::ioctl_fionbio(&writer, false).unwrap();
+
+    let (ended, wait) = mpsc::channel();
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_tmkms"))
+        .args(["check", "-c", "none.toml"])
+        .current_dir(dir.path())
+        .stderr(Stdio::from(writer))
+        .spawn()
+        .unwrap();
+    let pid = Pid::from_child(&child);
+    thread::spawn(move || ended.send(child.wait()));
+    let status = wait.recv_timeout(Duration::from_secs(20));
+    if status.is_err() {
+        // Still our own child: nobody has waited for it.
+        let _ = kill_process(pid, Signal::KILL);
+    }
+    assert_eq!(status.unwrap().unwrap().code(), Some(1));
+}
+
+#[test]
+fn a_dial_completes_the_handshake_and_tells_who_answered() {
+    let node = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = node.local_addr().unwrap();
+    let identity = Identity::generate().unwrap();
+    let id = identity.peer_id();
+    let stranger = Identity::generate().unwrap().peer_id();
+    let serve = thread::spawn(move || {
+        for _ in 0..3 {
+            let (stream, _) = node.accept().unwrap();
+            // The third one hangs up when it sees who answers.
+            let _ = connection::accept_tcp(stream, &identity, Duration::from_secs(10));
+        }
+    });
+
+    let unpinned = Home::new(&format!("tcp://{addr}"));
+    let (code, stdout, stderr) = unpinned.tmkms(&["check", "--dial"]);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    let told =
+        format!("warning: node chain-1@tcp://{addr} answers, with an unverified peer ID: {id}");
+    assert!(stdout.contains(&told), "{stdout}");
+    assert!(!unpinned.path("identity").exists(), "check made a key");
+
+    let pinned = Home::new(&format!("tcp://{id}@{addr}"));
+    let (code, stdout, _) = pinned.tmkms(&["check", "--dial"]);
+    assert_eq!(code, Some(0), "{stdout}");
+    assert!(stdout.contains("its peer ID is the pinned one"), "{stdout}");
+
+    let wrong = Home::new(&format!("tcp://{stranger}@{addr}"));
+    let (code, stdout, _) = wrong.tmkms(&["check", "--dial"]);
+    assert_eq!(code, Some(1), "{stdout}");
+    assert!(
+        stdout.contains(&format!("error: node chain-1@tcp://{addr}: ")),
+        "{stdout}"
+    );
+    serve.join().unwrap();
 }

@@ -11,7 +11,7 @@ use std::{
 
 use clap::ValueEnum;
 use tracing::level_filters::LevelFilter;
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     Layer,
     filter::Targets,
@@ -41,19 +41,7 @@ pub struct Logging {
 
 /// Starts logging for the whole process. `-v` stands above `RUST_LOG`, as it always did.
 pub(super) fn start(verbose: bool, format: LogFormat) -> Logging {
-    let counter = Arc::new(OnceLock::new());
-    let stderr = Stderr {
-        format,
-        counter: counter.clone(),
-        told: 0,
-    };
-    let (writer, worker) = NonBlockingBuilder::default()
-        .buffered_lines_limit(QUEUED_LINES)
-        .lossy(true)
-        .thread_name("log")
-        .finish(stderr);
-    // Cannot be set already: the cell was made above.
-    let _ = counter.set(writer.error_counter());
+    let (writer, worker) = queue(io::stderr(), format);
     let (filter, complaint) = filter(verbose);
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(writer)
@@ -109,14 +97,34 @@ fn log_panic(info: &panic::PanicHookInfo<'_>) {
     }
 }
 
+/// A writer that never waits, and the thread that writes out what it took, in front of `end`.
+fn queue(end: impl Write + Send + 'static, format: LogFormat) -> (NonBlocking, WorkerGuard) {
+    let counter = Arc::new(OnceLock::new());
+    let queue_end = QueueEnd {
+        end,
+        format,
+        counter: counter.clone(),
+        told: 0,
+    };
+    let (writer, worker) = NonBlockingBuilder::default()
+        .buffered_lines_limit(QUEUED_LINES)
+        .lossy(true)
+        .thread_name("log")
+        .finish(queue_end);
+    // Cannot be set already: the cell was made above.
+    let _ = counter.set(writer.error_counter());
+    (writer, worker)
+}
+
 /// The end of the queue. Tells of dropped lines before the first line that comes after them.
-struct Stderr {
+struct QueueEnd<W> {
+    end: W,
     format: LogFormat,
     counter: Arc<OnceLock<ErrorCounter>>,
     told: usize,
 }
 
-impl Stderr {
+impl<W> QueueEnd<W> {
     fn dropped(&mut self) -> Option<String> {
         let dropped = self.counter.get()?.dropped_lines();
         let new = dropped.checked_sub(self.told).filter(|new| *new > 0)?;
@@ -132,17 +140,17 @@ impl Stderr {
     }
 }
 
-impl Write for Stderr {
+impl<W: Write> Write for QueueEnd<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if let Some(dropped) = self.dropped() {
-            io::stderr().write_all(dropped.as_bytes())?;
+            self.end.write_all(dropped.as_bytes())?;
         }
-        io::stderr().write_all(line)?;
+        self.end.write_all(line)?;
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        self.end.flush()
     }
 }
 
@@ -192,9 +200,65 @@ fn civil(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{
+        sync::{Mutex, mpsc},
+        time::Duration,
+    };
 
     use super::*;
+
+    /// Takes nothing until it is opened, as a terminal that was stopped.
+    struct Gate {
+        opened: mpsc::Receiver<()>,
+        at_work: mpsc::Sender<()>,
+        written: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Write for Gate {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // After the first line nobody listens, and nobody sends.
+            let _ = self.at_work.send(());
+            let _ = self.opened.recv();
+            self.written.lock().expect("not poisoned").extend(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_blocked_end_stalls_nobody_and_every_dropped_line_is_counted() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let (open, opened) = mpsc::channel();
+            let (at_work, working) = mpsc::channel();
+            let written = Arc::new(Mutex::new(Vec::new()));
+            let gate = Gate {
+                opened,
+                at_work,
+                written: written.clone(),
+            };
+            let (mut writer, worker) = queue(gate, format);
+            let mut write = |line: &[u8]| writer.write_all(line).expect("never fails");
+            write(b"first\n");
+            working.recv().expect("the worker has the first line");
+            // One line is in the worker's hands, so the queue is empty.
+            for _ in 0..QUEUED_LINES + 77 {
+                write(b"line\n");
+            }
+            drop(open);
+            drop(worker);
+            let written = written.lock().expect("not poisoned");
+            let text = String::from_utf8_lossy(&written);
+            assert_eq!(text.matches("line\n").count(), QUEUED_LINES);
+            assert_eq!(
+                text.matches("77 log lines were dropped").count(),
+                1,
+                "{text}"
+            );
+        }
+    }
 
     #[test]
     fn a_timestamp_is_utc_with_milliseconds() {
