@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Write},
-    sync::{Mutex, PoisonError, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
     time::Duration,
 };
@@ -15,9 +15,13 @@ use abscissa_core::{
 };
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
-use crate::commands::{EntryPoint, Failure};
+use crate::{
+    commands::{EntryPoint, Failure},
+    event::Sink,
+};
 
 pub mod logging;
+mod sink;
 
 /// The running application; touched only here and in `commands`.
 pub static APP: AppCell<App> = AppCell::new();
@@ -69,6 +73,14 @@ impl Application for App {
 }
 
 impl App {
+    /// Where events become log lines.
+    pub fn log_sink(&self) -> Arc<dyn Sink> {
+        let logging = self.logging.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::new(sink::Log {
+            busy: logging.as_ref().map(logging::Logging::busy),
+        })
+    }
+
     /// Writes the log out, says what failed, and exits. Takes less than a second even when stderr is blocked.
     pub fn conclude(&self, result: Result<(), Failure>) -> ! {
         let logging = self

@@ -1,8 +1,37 @@
 //! One thread per `[[validator]]`: dial, serve, back off, repeat.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    any::Any,
+    convert::Infallible,
+    fmt::Write as _,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
-use crate::{connection::Address, privval::ChainId};
+use rand_core::{OsRng, RngCore};
+
+use crate::{
+    chain::Chain,
+    codec::Codec,
+    connection::{self, Address, ConnectionError, Dialled, Identity, Peer},
+    event::{self, Event, Sink},
+    privval::ChainId,
+    session::{Session, SessionError},
+    shutdown::Shutdown,
+};
+
+/// Stack of a validator's thread: nothing on the way to a signature recurses or keeps large arrays.
+const STACK: usize = 256 * 1024;
+
+/// The longest wait before a redial, unless handshakes fail.
+const REDIAL: Duration = Duration::from_millis(900);
+
+/// The longest wait after handshakes that fail one after the other: an old node's listener dies of too many.
+const BACK_OFF_LIMIT: Duration = Duration::from_secs(10);
 
 /// `[[validator]]`: one node to serve.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -23,4 +52,200 @@ pub struct Config {
     pub sign_raw_bytes: Vec<String>,
     /// Answer v1's `SignBytesRequest`; false by default.
     pub sign_bytes: bool,
+}
+
+/// A validator node to serve, with all that it takes.
+pub struct Client {
+    /// Where and how to dial.
+    pub config: Config,
+    /// The chain that is signed for; shared with the chain's other nodes.
+    pub chain: Arc<Chain>,
+    /// Our side of a SecretConnection; none for a unix socket.
+    pub identity: Option<Arc<Identity>>,
+    /// The node's wire dialect.
+    pub codec: Box<dyn Codec>,
+    /// Who is told.
+    pub sink: Arc<dyn Sink>,
+    /// When to stop.
+    pub shutdown: Shutdown,
+}
+
+impl Client {
+    /// `chain@addr`, the thread's name and how log lines name this validator.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}@{}", self.config.chain_id, self.config.addr)
+    }
+
+    /// Starts the thread. It ends on shutdown, or with the first connection when `reconnect` is off; `ended` is dropped then,
+    /// however it ends.
+    ///
+    /// # Errors
+    /// The system has no thread to give.
+    pub fn spawn(self, ended: impl Send + 'static) -> io::Result<JoinHandle<()>> {
+        let name = self.name();
+        thread::Builder::new()
+            .name(name.clone())
+            .stack_size(STACK)
+            .spawn(move || {
+                let _ended = ended;
+                Serving::new(self, name).run();
+            })
+    }
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The state of a client's thread.
+struct Serving {
+    client: Client,
+    validator: Arc<str>,
+    /// An unpinned peer is told once, not at each dial.
+    told_unverified: bool,
+    /// Handshakes that failed since the last one that did not.
+    failed_handshakes: u32,
+    /// The reason told last and how often it came again untold.
+    last_reason: String,
+    unsaid: u32,
+}
+
+impl Serving {
+    fn new(client: Client, name: String) -> Self {
+        Self {
+            client,
+            validator: name.into(),
+            told_unverified: false,
+            failed_handshakes: 0,
+            last_reason: String::new(),
+            unsaid: 0,
+        }
+    }
+
+    fn run(mut self) {
+        while !self.client.shutdown.is_requested() {
+            // A panic is the end of this session only; what it may have left half-done is the guard's lock, and that
+            // is poisoned by type.
+            let ended = catch_unwind(AssertUnwindSafe(|| self.connect_and_serve()));
+            if self.client.shutdown.is_requested() {
+                return;
+            }
+            let wait = match ended {
+                Ok(Ended(error)) => {
+                    self.tell_end(&with_hint(&error));
+                    self.wait_after(&error)
+                }
+                Err(panic) => {
+                    self.tell_end(&format!("internal crash: {}", panic_text(panic.as_ref())));
+                    REDIAL
+                }
+            };
+            if !self.client.config.reconnect || self.client.shutdown.wait(jittered(wait)) {
+                return;
+            }
+        }
+    }
+
+    fn connect_and_serve(&mut self) -> Ended {
+        let Err(error) = self.try_serve();
+        Ended(error)
+    }
+
+    fn try_serve(&mut self) -> Result<Infallible, SessionError> {
+        let Dialled {
+            mut connection,
+            peer,
+        } = connection::dial(
+            &self.client.config.addr,
+            self.client.identity.as_deref(),
+            self.client.config.timeout,
+            &self.client.shutdown,
+        )?;
+        self.failed_handshakes = 0;
+        self.last_reason.clear();
+        self.tell_connected(peer);
+        Session {
+            validator: self.validator.clone(),
+            chain: &self.client.chain,
+            max_height: self.client.config.max_height,
+            sink: self.client.sink.as_ref(),
+        }
+        .serve(connection.as_mut(), self.client.codec.as_mut())
+    }
+
+    fn tell_connected(&mut self, peer: Option<Peer>) {
+        let validator = self.validator.clone();
+        let (peer_id, unverified) = match peer {
+            Some(Peer::Verified(id)) => (Some(id.to_string()), None),
+            Some(Peer::Unverified(id)) => (Some(id.to_string()), Some(id.to_string())),
+            None => (None, None),
+        };
+        let sink = &self.client.sink;
+        sink.tell(&Event::Connected { validator, peer_id });
+        if let Some(peer_id) = unverified
+            && !std::mem::replace(&mut self.told_unverified, true)
+        {
+            let validator = self.validator.clone();
+            sink.tell(&Event::UnverifiedPeer { validator, peer_id });
+        }
+    }
+
+    /// Tells why the connection ended; the same reason again and again is told at every 60th time only.
+    fn tell_end(&mut self, reason: &str) {
+        const REPEATS: u32 = 60;
+        if reason == self.last_reason && self.unsaid < REPEATS {
+            self.unsaid += 1;
+            return;
+        }
+        self.unsaid = 0;
+        reason.clone_into(&mut self.last_reason);
+        self.client.sink.tell(&Event::Disconnected {
+            validator: self.validator.clone(),
+            reason: reason.to_owned(),
+            redial: self.client.config.reconnect,
+        });
+    }
+
+    fn wait_after(&mut self, error: &SessionError) -> Duration {
+        let is_handshake = matches!(error, SessionError::Connection(error) if error.is_handshake());
+        if !is_handshake {
+            return REDIAL;
+        }
+        self.failed_handshakes = self.failed_handshakes.saturating_add(1);
+        let doublings = self.failed_handshakes.saturating_sub(1).min(4);
+        Duration::from_secs(1 << doublings).min(BACK_OFF_LIMIT)
+    }
+}
+
+/// How one connection ended.
+struct Ended(SessionError);
+
+/// Between a half and the whole of `longest`, so that many signers do not dial in step.
+fn jittered(longest: Duration) -> Duration {
+    let mut byte = [0; 1];
+    OsRng.fill_bytes(&mut byte);
+    let [byte] = byte;
+    longest / 2 + longest * u32::from(byte) / 512
+}
+
+fn with_hint(error: &SessionError) -> String {
+    let mut text = event::in_one_line(error);
+    if let SessionError::Connection(error) = error
+        && let Some(hint) = ConnectionError::hint(error)
+    {
+        let _ = write!(text, " (hint: {hint})");
+    }
+    text
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    owned
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message")
 }

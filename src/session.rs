@@ -1,1 +1,309 @@
-//! Written next.
+//! One connection: request in, response out, one event told.
+
+use std::{
+    fmt::Write as _,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    chain::{Chain, SignError},
+    codec::{Codec, DecodeError, Response},
+    connection::{Connection, ConnectionError},
+    event::{self, Event, Signed, Sink},
+    privval::{BlockId, Hrs, Kind, RawBytes, Request, SignRequest, Step},
+    protection::{SignedMsg, StoreError},
+};
+
+/// A reply that comes later than this is not sent: the node has hung up, and an old one would take it for the answer to
+/// its next request.
+const REPLY_LIMIT: Duration = Duration::from_secs(5);
+
+/// Refusals that are told one by one within [`REFUSAL_WINDOW`]; the rest is summed up.
+const REFUSALS_TOLD: u32 = 20;
+
+/// The span that refusals are counted over.
+const REFUSAL_WINDOW: Duration = Duration::from_secs(10);
+
+/// The code of every error reply but a conflict's.
+const GENERIC: i32 = 1;
+
+/// What a session needs to know about the validator it serves.
+pub struct Session<'a> {
+    /// `chain@addr`, as log lines name it.
+    pub validator: Arc<str>,
+    /// The chain that is signed for.
+    pub chain: &'a Chain,
+    /// Nothing above this height is signed.
+    pub max_height: Option<i64>,
+    /// Who is told.
+    pub sink: &'a dyn Sink,
+}
+
+impl std::fmt::Debug for Session<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("validator", &self.validator)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session<'_> {
+    /// Serves requests one after the other until the connection ends.
+    ///
+    /// # Errors
+    /// `SessionError` always says how it ended; after a request for shutdown that is the connection's `ShutDown`.
+    pub fn serve(
+        &self,
+        connection: &mut dyn Connection,
+        codec: &mut dyn Codec,
+    ) -> Result<std::convert::Infallible, SessionError> {
+        let mut reply = Vec::with_capacity(1024);
+        let mut told = Told::default();
+        loop {
+            let message = connection.read()?;
+            let start = Instant::now();
+            reply.clear();
+            let decoded = codec.decode(message);
+            let answer = self.answer(decoded, codec, &mut reply)?;
+            if start.elapsed() > REPLY_LIMIT {
+                return Err(SessionError::Late(start.elapsed()));
+            }
+            connection.write(&reply)?;
+            let took = start.elapsed();
+            for field in codec.take_unknown_fields() {
+                let validator = self.validator.clone();
+                self.sink.tell(&Event::UnknownField { validator, field });
+            }
+            self.tell(answer, took, &mut told);
+        }
+    }
+
+    /// Handles one request and writes its reply into `reply`.
+    fn answer(
+        &self,
+        decoded: Result<Request, DecodeError>,
+        codec: &mut dyn Codec,
+        reply: &mut Vec<u8>,
+    ) -> Result<Answer, SessionError> {
+        match decoded {
+            Ok(Request::Ping) => codec.encode(&Response::Pong, reply),
+            Ok(Request::PubKey) => codec.encode(&Response::PubKey(self.chain.public_key()), reply),
+            Ok(Request::Sign(request)) => return Ok(self.sign(request, codec, reply)),
+            Ok(Request::SignRaw(raw)) => return Ok(self.sign_raw(&raw, codec, reply)),
+            Err(DecodeError::Answerable { kind, hrs, reason }) => {
+                let description = reason.to_string();
+                encode_error(codec, reply, kind, GENERIC, &description);
+                return Ok(Answer::Refused(Box::new(Refused {
+                    asked: hrs.map(|hrs| in_words(hrs, None)),
+                    before: None,
+                    conflict: false,
+                    reason: description,
+                })));
+            }
+            Err(error @ DecodeError::Unanswerable(_)) => return Err(error.into()),
+        }
+        Ok(Answer::Routine)
+    }
+
+    fn sign(&self, request: SignRequest, codec: &mut dyn Codec, reply: &mut Vec<u8>) -> Answer {
+        let (hrs, block_id) = (request.msg.hrs, request.msg.block_id);
+        let kind = match hrs.step {
+            Step::Proposal => Kind::Proposal,
+            Step::Prevote | Step::Precommit => Kind::Vote,
+        };
+        match self.chain.sign(request, self.max_height) {
+            Ok(signed) => {
+                codec.encode(&Response::Signed(&signed), reply);
+                Answer::Signed(signed)
+            }
+            Err(error) => {
+                let code = match &error {
+                    SignError::Refused(refusal) => refusal.code(),
+                    _ => GENERIC,
+                };
+                encode_error(codec, reply, kind, code, &error.to_string());
+                self.not_signed(error, Some(in_words(hrs, block_id)))
+            }
+        }
+    }
+
+    fn sign_raw(&self, raw: &RawBytes, codec: &mut dyn Codec, reply: &mut Vec<u8>) -> Answer {
+        match self.chain.sign_raw(raw) {
+            Ok(signed) => {
+                codec.encode(&Response::SignedRaw(&signed), reply);
+                Answer::SignedRaw(raw.label().to_owned())
+            }
+            Err(error) => {
+                encode_error(codec, reply, Kind::Raw, GENERIC, &error.to_string());
+                self.not_signed(error, None)
+            }
+        }
+    }
+
+    fn not_signed(&self, error: SignError, asked: Option<Signed>) -> Answer {
+        match error {
+            SignError::Refused(refusal) => Answer::Refused(Box::new(Refused {
+                before: refusal.before().map(|(hrs, block)| in_words(hrs, block)),
+                conflict: refusal.is_conflict(),
+                reason: refusal.to_string(),
+                asked,
+            })),
+            // The first to see the failure says that the chain stopped; later requests are only refused.
+            SignError::Stopped(error @ StoreError::InDoubt { .. }) => {
+                Answer::Stopped(event::in_one_line(&error))
+            }
+            error => Answer::Refused(Box::new(Refused {
+                asked,
+                before: None,
+                conflict: false,
+                reason: event::in_one_line(&error),
+            })),
+        }
+    }
+
+    /// Tells what happened, after the reply has left.
+    fn tell(&self, answer: Answer, took: Duration, told: &mut Told) {
+        let validator = self.validator.clone();
+        match answer {
+            Answer::Routine => {}
+            Answer::Signed(signed) => {
+                let extended = signed.extension_signature().is_some();
+                self.sink.tell(&Event::Signed {
+                    validator: validator.clone(),
+                    signed: in_words(signed.hrs(), signed.msg().block_id),
+                    took,
+                });
+                if extended {
+                    self.sink.tell(&Event::SignedExtension { validator, took });
+                }
+            }
+            Answer::SignedRaw(label) => self.sink.tell(&Event::SignedRaw {
+                validator,
+                label,
+                took,
+            }),
+            Answer::Refused(refused) => {
+                if let Some(unsaid) = told.may_tell() {
+                    if unsaid > 0 {
+                        self.sink.tell(&Event::Warning {
+                            subject: validator.to_string(),
+                            text: format!("{unsaid} more refusals were not logged"),
+                        });
+                    }
+                    self.sink.tell(&Event::Refused {
+                        validator,
+                        asked: refused.asked,
+                        before: refused.before,
+                        conflict: refused.conflict,
+                        reason: refused.reason,
+                    });
+                }
+            }
+            Answer::Stopped(reason) => self.sink.tell(&Event::Stopped {
+                chain: self.chain.id().to_string(),
+                reason,
+            }),
+        }
+    }
+}
+
+/// What became of one request.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one lives at a time, on the stack; a box would cost an allocation a signature"
+)]
+enum Answer {
+    Routine,
+    Signed(SignedMsg),
+    SignedRaw(String),
+    Refused(Box<Refused>),
+    Stopped(String),
+}
+
+struct Refused {
+    asked: Option<Signed>,
+    before: Option<Signed>,
+    conflict: bool,
+    reason: String,
+}
+
+/// How many refusals were told in the current window, and how many were not.
+#[derive(Default)]
+struct Told {
+    since: Option<Instant>,
+    told: u32,
+    unsaid: u64,
+}
+
+impl Told {
+    /// `None`: not this one. Otherwise the number that went unsaid before it.
+    fn may_tell(&mut self) -> Option<u64> {
+        if self
+            .since
+            .is_none_or(|since| since.elapsed() > REFUSAL_WINDOW)
+        {
+            self.since = Some(Instant::now());
+            self.told = 0;
+        }
+        if self.told == REFUSALS_TOLD {
+            self.unsaid = self.unsaid.saturating_add(1);
+            return None;
+        }
+        self.told += 1;
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
+
+fn encode_error(
+    codec: &mut dyn Codec,
+    reply: &mut Vec<u8>,
+    kind: Kind,
+    code: i32,
+    description: &str,
+) {
+    codec.encode(
+        &Response::Error {
+            kind,
+            code,
+            description,
+        },
+        reply,
+    );
+}
+
+fn in_words(hrs: Hrs, block_id: Option<BlockId>) -> Signed {
+    Signed {
+        kind: match hrs.step {
+            Step::Proposal => "Proposal",
+            Step::Prevote => "Prevote",
+            Step::Precommit => "Precommit",
+        },
+        height: hrs.height,
+        round: hrs.round,
+        step: hrs.step as u8,
+        block: block_id.map(|id| {
+            id.hash
+                .iter()
+                .take(5)
+                .fold(String::new(), |mut text, byte| {
+                    let _ = write!(text, "{byte:02X}");
+                    text
+                })
+        }),
+    }
+}
+
+/// How a session ended.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    /// The connection ended.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+    /// The peer sent what cannot be answered.
+    #[error("the node sent what cannot be answered")]
+    Decode(#[from] DecodeError),
+    /// Signing took so long that the node no longer waits.
+    #[error("the answer was ready after {} ms, too late to be sent", .0.as_millis())]
+    Late(Duration),
+}

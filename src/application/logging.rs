@@ -4,9 +4,9 @@ use std::{
     env, fmt,
     io::{self, IsTerminal, Write},
     panic,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     thread,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use clap::ValueEnum;
@@ -37,11 +37,36 @@ pub enum LogFormat {
 #[derive(Debug)]
 pub struct Logging {
     _worker: WorkerGuard,
+    busy: Busy,
+}
+
+impl Logging {
+    /// How long the writer has been at its current line.
+    pub(super) fn busy(&self) -> Busy {
+        self.busy.clone()
+    }
+}
+
+/// When the writer began the line that it is writing; none between lines.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Busy(Arc<Mutex<Option<Instant>>>);
+
+impl Busy {
+    /// How long stderr has not taken a line; zero while nothing waits.
+    pub(super) fn stuck(&self) -> Duration {
+        self.lock().map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
+        // One plain value, which no panic leaves half-changed.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Starts logging for the whole process. `-v` stands above `RUST_LOG`, as it always did.
 pub(super) fn start(verbose: bool, format: LogFormat) -> Logging {
-    let (writer, worker) = queue(io::stderr(), format);
+    let busy = Busy::default();
+    let (writer, worker) = queue(io::stderr(), format, busy.clone());
     let (filter, complaint) = filter(verbose);
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(writer)
@@ -58,7 +83,10 @@ pub(super) fn start(verbose: bool, format: LogFormat) -> Logging {
         tracing::warn!("RUST_LOG is not understood and not used: {complaint}");
     }
     panic::set_hook(Box::new(log_panic));
-    Logging { _worker: worker }
+    Logging {
+        _worker: worker,
+        busy,
+    }
 }
 
 /// Whether stderr takes colours: a terminal, and nobody said `NO_COLOR`.
@@ -98,13 +126,18 @@ fn log_panic(info: &panic::PanicHookInfo<'_>) {
 }
 
 /// A writer that never waits, and the thread that writes out what it took, in front of `end`.
-fn queue(end: impl Write + Send + 'static, format: LogFormat) -> (NonBlocking, WorkerGuard) {
+fn queue(
+    end: impl Write + Send + 'static,
+    format: LogFormat,
+    busy: Busy,
+) -> (NonBlocking, WorkerGuard) {
     let counter = Arc::new(OnceLock::new());
     let queue_end = QueueEnd {
         end,
         format,
         counter: counter.clone(),
         told: 0,
+        busy,
     };
     let (writer, worker) = NonBlockingBuilder::default()
         .buffered_lines_limit(QUEUED_LINES)
@@ -122,6 +155,7 @@ struct QueueEnd<W> {
     format: LogFormat,
     counter: Arc<OnceLock<ErrorCounter>>,
     told: usize,
+    busy: Busy,
 }
 
 impl<W> QueueEnd<W> {
@@ -142,11 +176,14 @@ impl<W> QueueEnd<W> {
 
 impl<W: Write> Write for QueueEnd<W> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if let Some(dropped) = self.dropped() {
-            self.end.write_all(dropped.as_bytes())?;
-        }
-        self.end.write_all(line)?;
-        Ok(line.len())
+        *self.busy.lock() = Some(Instant::now());
+        let dropped = self.dropped().unwrap_or_default();
+        let written = self
+            .end
+            .write_all(dropped.as_bytes())
+            .and_then(|()| self.end.write_all(line));
+        *self.busy.lock() = None;
+        written.map(|()| line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -239,7 +276,7 @@ mod tests {
                 at_work,
                 written: written.clone(),
             };
-            let (mut writer, worker) = queue(gate, format);
+            let (mut writer, worker) = queue(gate, format, Busy::default());
             let mut write = |line: &[u8]| writer.write_all(line).expect("never fails");
             write(b"first\n");
             working.recv().expect("the worker has the first line");

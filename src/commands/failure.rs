@@ -4,7 +4,7 @@ use std::{error::Error, io};
 
 use crate::{
     config, connection::IdentityError, key_file::KeyFileError, keyring::providers::ProviderError,
-    protection::store::file::OpenError,
+    kms, protection::store::file::OpenError,
 };
 
 /// Why a command did not do what it was asked, ready to be told.
@@ -43,13 +43,22 @@ impl Failure {
     /// An error with all its sources; exit code 1.
     #[must_use]
     pub fn of(error: &dyn Error) -> Self {
-        let mut failure = Self::new(error.to_string());
-        let mut source = error.source();
+        let failure = Self::new(error.to_string());
+        match error.source() {
+            Some(source) => failure.caused_by(source),
+            None => failure,
+        }
+    }
+
+    /// Adds an error and all its sources as causes.
+    #[must_use]
+    pub fn caused_by(mut self, error: &dyn Error) -> Self {
+        let mut source = Some(error);
         while let Some(error) = source {
-            failure = failure.cause(error.to_string());
+            self = self.cause(error.to_string());
             source = error.source();
         }
-        failure
+        self
     }
 
     /// Adds a cause of what was said before.
@@ -121,6 +130,16 @@ impl From<config::Error> for Failure {
         told.chain(more)
             .reduce(Self::and)
             .unwrap_or_else(|| Self::of(&error))
+    }
+}
+
+impl From<Vec<kms::Problem>> for Failure {
+    fn from(problems: Vec<kms::Problem>) -> Self {
+        problems
+            .into_iter()
+            .map(|problem| Self::new(problem.to_string()).hint(problem.hint()))
+            .reduce(Self::and)
+            .unwrap_or_else(|| Self::new("the configuration does not fit together"))
     }
 }
 

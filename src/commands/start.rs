@@ -1,6 +1,48 @@
-//! `tmkms start`: serves the configured validators.
+//! `tmkms start`: serves every configured validator until it is told to stop.
 
-use crate::commands::{Failure, Global};
+use std::{
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::AtomicBool,
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use sd_notify::NotifyState;
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    flag,
+    iterator::Signals,
+};
+
+use crate::{
+    application::APP,
+    client::Client,
+    commands::{Failure, Global},
+    config::Config,
+    event::{self, Event, Sink},
+    kms::{self, Kms, Plan},
+    shutdown::Shutdown,
+};
+
+/// How long requests in flight have after a first signal. A thread that hangs in a sync is left behind: its state is durable.
+const DRAIN: Duration = Duration::from_millis(1_500);
+
+/// The exit code after a second signal, as a shell reports SIGINT.
+const SECOND_SIGNAL: i32 = 130;
+
+/// What the main thread waits for.
+enum News {
+    /// SIGTERM or SIGINT came, and shutdown was requested.
+    Signal,
+    /// A client's thread ended.
+    ClientEnded,
+}
 
 /// Serve the configured validators (the default with -c)
 #[derive(clap::Args, Debug)]
@@ -8,7 +50,171 @@ pub(super) struct Start {}
 
 impl Start {
     pub(super) fn run(&self, global: &Global) -> Result<(), Failure> {
-        let path = global.config_file()?;
-        Err(Failure::new(format!("cannot serve {} yet", path.display())))
+        run(&global.config_file()?, &APP.log_sink())
     }
+}
+
+/// Runs until a signal, or until every client has ended.
+fn run(config_path: &Path, sink: &Arc<dyn Sink>) -> Result<(), Failure> {
+    notice(
+        sink,
+        format!("tmkms {} starting up...", env!("CARGO_PKG_VERSION")),
+    );
+    let shutdown = Shutdown::new();
+    let (news, heard) = mpsc::channel();
+    listen_for_signals(&shutdown, news.clone(), sink)?;
+
+    let config = Config::load(config_path)?;
+    let plan = Plan::resolve(&config)?;
+    for warning in &config.warnings {
+        warn(sink, warning.to_string());
+    }
+    for warning in &plan.warnings {
+        warn(sink, warning.clone());
+    }
+    raise_descriptor_limit();
+    let kms = Kms::open(&plan, sink, &shutdown);
+    if kms.clients.is_empty() {
+        return Err(nothing_to_serve(kms.failed));
+    }
+    tell_failed(&kms.failed, sink);
+    let count = spawn_all(kms.clients, &news)?;
+    // Ready: the records are locked and the keys are open. Without systemd these calls do nothing.
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    serve(count, &heard, &shutdown, sink);
+    Ok(())
+}
+
+/// Sends `ClientEnded` when the thread that holds it ends, also by a panic.
+struct Ended(Sender<News>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.send(News::ClientEnded);
+    }
+}
+
+fn spawn_all(clients: Vec<Client>, news: &Sender<News>) -> Result<usize, Failure> {
+    let count = clients.len();
+    for client in clients {
+        let name = client.name();
+        client.spawn(Ended(news.clone())).map_err(|error| {
+            Failure::new(format!("no thread for {name}")).cause(error.to_string())
+        })?;
+    }
+    Ok(count)
+}
+
+/// Waits until every client has ended, feeding the watchdog; after a signal at most for [`DRAIN`].
+fn serve(count: usize, heard: &Receiver<News>, shutdown: &Shutdown, sink: &Arc<dyn Sink>) {
+    let feed = sd_notify::watchdog_enabled().map(|period| period / 2);
+    let mut running = count;
+    let mut deadline: Option<Instant> = None;
+    while running > 0 {
+        let now = Instant::now();
+        let wait = match (deadline, feed) {
+            (Some(deadline), _) if deadline <= now => break,
+            (Some(deadline), _) => deadline - now,
+            (None, Some(feed)) => feed,
+            (None, None) => Duration::from_secs(3_600),
+        };
+        match heard.recv_timeout(wait) {
+            Ok(News::ClientEnded) => running -= 1,
+            Ok(News::Signal) => {
+                deadline.get_or_insert_with(|| Instant::now() + DRAIN);
+                let _ = sd_notify::notify(&[NotifyState::Stopping]);
+            }
+            // A log that takes nothing any more is a reason to be restarted, a chain that stopped on purpose is not.
+            Err(RecvTimeoutError::Timeout) if sink.is_alive() => {
+                let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    let text = if running > 0 {
+        format!(
+            "Shutdown completed; {running} requests in flight did not end in time, their records are durable"
+        )
+    } else if shutdown.is_requested() {
+        "Shutdown completed successfully".to_owned()
+    } else {
+        "every validator connection has ended and `reconnect` is off".to_owned()
+    };
+    notice(sink, text);
+}
+
+fn listen_for_signals(
+    shutdown: &Shutdown,
+    news: Sender<News>,
+    sink: &Arc<dyn Sink>,
+) -> Result<(), Failure> {
+    let failed =
+        |error: io::Error| Failure::new("cannot listen for signals").cause(error.to_string());
+    let seen = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        // In this order: the first signal finds the flag unset and sets it, the second finds it set and exits.
+        flag::register_conditional_shutdown(signal, SECOND_SIGNAL, seen.clone()).map_err(failed)?;
+        flag::register(signal, seen.clone()).map_err(failed)?;
+    }
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(failed)?;
+    let (shutdown, sink) = (shutdown.clone(), sink.clone());
+    thread::Builder::new()
+        .name("signals".into())
+        .stack_size(64 * 1024)
+        .spawn(move || {
+            for signal in signals.forever() {
+                if signal == SIGHUP {
+                    let text = "SIGHUP is ignored: restart tmkms to read its configuration again";
+                    notice(&sink, text.into());
+                } else {
+                    shutdown.request();
+                    let _ = news.send(News::Signal);
+                }
+            }
+        })
+        .map_err(failed)?;
+    Ok(())
+}
+
+/// A thousand connections need more descriptors than the usual soft limit allows.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+fn tell_failed(failed: &[(String, kms::Error)], sink: &Arc<dyn Sink>) {
+    for (chain, error) in failed {
+        let mut reason = format!("not served: {}", event::in_one_line(error));
+        if let Some(hint) = error.hint() {
+            reason = format!("{reason} (hint: {hint})");
+        }
+        let chain = chain.clone();
+        sink.tell(&Event::Stopped { chain, reason });
+    }
+}
+
+fn nothing_to_serve(failed: Vec<(String, kms::Error)>) -> Failure {
+    failed
+        .into_iter()
+        .map(|(chain, error)| {
+            let hint = error.hint();
+            Failure::new(format!("chain {chain} cannot be served"))
+                .caused_by(&error)
+                .maybe_hint(hint)
+        })
+        .reduce(Failure::and)
+        .unwrap_or_else(|| Failure::new("there is nothing to serve"))
+}
+
+fn notice(sink: &Arc<dyn Sink>, text: String) {
+    sink.tell(&Event::Notice { text });
+}
+
+fn warn(sink: &Arc<dyn Sink>, text: String) {
+    sink.tell(&Event::Warning {
+        subject: "configuration".into(),
+        text,
+    });
 }
