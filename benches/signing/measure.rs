@@ -141,7 +141,7 @@ pub(crate) struct Load {
     /// Signatures per second.
     pub(crate) rate: f64,
     /// Every chain's own durations.
-    pub(crate) chains: Vec<Samples>,
+    pub(crate) chains: Vec<Vec<Duration>>,
 }
 
 /// Every chain asks as fast as it is answered, for as long as `time`.
@@ -182,10 +182,7 @@ pub(crate) fn load(fleet: &mut Fleet, time: Duration) -> Load {
     }
     Load {
         rate: signatures as f64 / elapsed.as_secs_f64(),
-        chains: results
-            .into_iter()
-            .map(|work| Samples::new(work.took))
-            .collect(),
+        chains: results.into_iter().map(|work| work.took).collect(),
     }
 }
 

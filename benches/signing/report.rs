@@ -172,24 +172,16 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The median chain's p50, and the median and the slowest chain's p99, each the median over the turns.
+/// The median chain's p50, and the median and the slowest chain's p99, each chain over all turns together.
 fn across_chains(loads: &[Load]) -> (f64, (f64, f64)) {
-    let over_chains = |load: &Load, per_mille, pick: fn(&[f64]) -> f64| {
-        let mut values: Vec<f64> = load
-            .chains
-            .iter()
-            .map(|chain| chain.at(per_mille))
-            .collect();
-        values.sort_unstable_by(f64::total_cmp);
-        pick(&values)
-    };
-    let middle = |values: &[f64]| values.get(values.len() / 2).copied().unwrap_or(f64::NAN);
-    let last = |values: &[f64]| values.last().copied().unwrap_or(f64::NAN);
-    (
-        median(loads.iter().map(|load| over_chains(load, 500, middle))),
-        (
-            median(loads.iter().map(|load| over_chains(load, 990, middle))),
-            median(loads.iter().map(|load| over_chains(load, 990, last))),
-        ),
-    )
+    let chains = loads.first().map_or(0, |load| load.chains.len());
+    let pooled = (0..chains).map(|chain| {
+        let turns = loads.iter().filter_map(|load| load.chains.get(chain));
+        Samples::new(turns.flatten().copied().collect())
+    });
+    let (p50, mut p99): (Vec<f64>, Vec<f64>) =
+        pooled.map(|samples| (samples.p50(), samples.p99())).unzip();
+    p99.sort_unstable_by(f64::total_cmp);
+    let slowest = p99.last().copied().unwrap_or(f64::NAN);
+    (median(p50.into_iter()), (median(p99.into_iter()), slowest))
 }
