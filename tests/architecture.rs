@@ -9,15 +9,12 @@
     reason = "a test ends at the first surprise"
 )]
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 #[path = "support/rust_source.rs"]
 mod rust_source;
 
-use rust_source::{code_of, first_segments, identifier, words};
+use rust_source::{Source, first_segments, identifier, is_unit_test, sources, words};
 
 /// Rooms from the top of the house to its foundation. A room imports only from rows below its own.
 const LAYERS: &[&[&str]] = &[
@@ -54,68 +51,36 @@ const SECRET_ROOMS: &[&str] = &[
     "src/connection/secret_connection",
 ];
 
-struct Source {
-    /// Relative to the package.
-    path: PathBuf,
-    /// The first component below the directory that was read, without its ending.
-    room: String,
-    text: String,
-    /// The text without comments, strings and unit tests.
-    code: String,
-}
-
-impl Source {
-    fn new(path: &str, text: &str) -> Self {
-        let mut components = Path::new(path).components();
-        components.next();
-        let first = components.next().unwrap();
-        let room = Path::new(first.as_os_str()).file_stem().unwrap();
-        Self {
-            path: path.into(),
-            room: room.to_str().unwrap().to_owned(),
-            text: text.to_owned(),
-            code: code_of(text),
-        }
-    }
-
-    /// How many modules stand between this file and the crate's root: 1 for `src/chain.rs`.
-    fn depth(&self) -> usize {
-        self.path.components().count() - 1
-    }
-
-    fn complaint(&self, what: &str) -> String {
-        format!("{}: {what}", self.path.display())
-    }
-}
-
-fn sources(directory: &str) -> Vec<Source> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut found = Vec::new();
-    collect(&root.join(directory), &mut found);
-    found.sort();
-    let read = |path: PathBuf| {
-        let text = fs::read_to_string(&path).unwrap();
-        Source::new(path.strip_prefix(root).unwrap().to_str().unwrap(), &text)
-    };
-    found.into_iter().map(read).collect()
-}
-
-fn collect(directory: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).into_iter().flatten() {
-        let path = entry.unwrap().path();
-        // What a build left behind is not this house.
-        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
-            collect(&path, found);
-        } else if path.extension().is_some_and(|e| e == "rs") {
-            found.push(path);
-        }
-    }
-}
-
+/// What ships: unit tests may know and do more.
 fn house() -> Vec<Source> {
-    let sources = sources("src");
+    let mut sources = sources("src");
+    sources.retain(|source| !is_unit_test(&source.path));
     assert!(sources.len() > 20, "the sources were not found");
     sources
+}
+
+/// `code_of` cuts unit tests off, so a module of that name which is still there is built into the binary.
+fn tests_that_ship(sources: &[Source]) -> Vec<String> {
+    let ships = |source: &&Source| {
+        words(&source.code)
+            .windows(2)
+            .any(|pair| pair == ["mod", "tests"])
+    };
+    sources
+        .iter()
+        .filter(ships)
+        .map(|source| source.complaint("a `mod tests` that is not only for tests"))
+        .collect()
+}
+
+#[test]
+fn unit_tests_are_not_built_into_the_binary() {
+    obeyed(&tests_that_ship(&house()));
+    broken(tests_that_ship, "src/chain.rs", "mod tests;");
+    fine(tests_that_ship, "src/chain.rs", "#[cfg(test)]\nmod tests;");
+    assert!(is_unit_test(Path::new("src/codec/tests/replies.rs")));
+    assert!(is_unit_test(Path::new("src/codec/tests.rs")));
+    assert!(!is_unit_test(Path::new("src/codec/strict.rs")));
 }
 
 fn obeyed(complaints: &[String]) {

@@ -1,12 +1,11 @@
 //! Nothing that may be sent back exists without a verified signature.
 use tmkms::{
-    crypto::PublicKey,
     privval::ConsensusMsg,
-    protection::{BadSignature, Permit, SignedMsg},
+    protection::{Permit, SignedMsg},
 };
 
-fn without_signature(permit: Permit, key: &PublicKey) -> Result<SignedMsg, BadSignature> {
-    permit.complete(None, key)
+fn without_signature(permit: Permit) -> SignedMsg {
+    permit.into()
 }
 
 fn by_hand(msg: ConsensusMsg) -> SignedMsg {

@@ -1,5 +1,76 @@
 //! Just enough Rust to read the house's own sources: code told from comments and literals, and paths told from other words.
 
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A file of the house.
+pub(crate) struct Source {
+    /// Relative to the package.
+    pub(crate) path: PathBuf,
+    /// The first component below the directory that was read, without its ending.
+    pub(crate) room: String,
+    pub(crate) text: String,
+    /// The text without comments, strings and unit tests.
+    pub(crate) code: String,
+}
+
+impl Source {
+    pub(crate) fn new(path: &str, text: &str) -> Self {
+        let mut components = Path::new(path).components();
+        components.next();
+        let first = components.next().unwrap();
+        let room = Path::new(first.as_os_str()).file_stem().unwrap();
+        Self {
+            path: path.into(),
+            room: room.to_str().unwrap().to_owned(),
+            text: text.to_owned(),
+            code: code_of(text),
+        }
+    }
+
+    /// How many modules stand between this file and the crate's root: 1 for `src/chain.rs`.
+    pub(crate) fn depth(&self) -> usize {
+        self.path.components().count() - 1
+    }
+
+    pub(crate) fn complaint(&self, what: &str) -> String {
+        format!("{}: {what}", self.path.display())
+    }
+}
+
+/// Every Rust file below a directory of the package.
+pub(crate) fn sources(directory: &str) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    collect(&root.join(directory), &mut found);
+    found.sort();
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        Source::new(path.strip_prefix(root).unwrap().to_str().unwrap(), &text)
+    };
+    found.into_iter().map(read).collect()
+}
+
+fn collect(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        // What a build left behind is not this house.
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
+            collect(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// `…/tests.rs` and everything below `…/tests/`.
+pub(crate) fn is_unit_test(path: &Path) -> bool {
+    path.components()
+        .any(|part| Path::new(part.as_os_str()).file_stem().unwrap() == "tests")
+}
+
 /// The code of a file: comments are dropped, literals are emptied, and the unit tests, which stand last, are cut off.
 pub(crate) fn code_of(text: &str) -> String {
     let code = without_comments_and_literals(text);
