@@ -8,6 +8,7 @@
 
 use std::{
     fs,
+    io::Read,
     net::TcpListener,
     os::unix::{
         fs::{MetadataExt, PermissionsExt, chown},
@@ -262,4 +263,56 @@ fn a_dial_completes_the_handshake_and_tells_who_answered() {
         "{stdout}"
     );
     serve.join().unwrap();
+}
+
+#[test]
+fn a_signal_ends_start_in_order_and_its_log_is_one_object_a_line() {
+    let node = TcpListener::bind("127.0.0.1:0").unwrap();
+    let home = Home::new(&format!("tcp://{}", node.local_addr().unwrap()));
+    let child = Command::new(env!("CARGO_BIN_EXE_tmkms"))
+        .args(["start", "--log-format", "json"])
+        .current_dir(home.dir.path())
+        .env_remove("TMKMS_CONFIG_FILE")
+        .env_remove("RUST_LOG")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut running = Running(child);
+    // It dials: the record is locked and the key is open.
+    let _connection = node.accept().unwrap();
+    kill_process(Pid::from_child(&running.0), Signal::TERM).unwrap();
+    let status = running.0.wait().unwrap();
+
+    let read = |mut from: Box<dyn Read>| {
+        let mut text = String::new();
+        from.read_to_string(&mut text).unwrap();
+        text
+    };
+    let stdout = read(Box::new(running.0.stdout.take().unwrap()));
+    let stderr = read(Box::new(running.0.stderr.take().unwrap()));
+    assert_eq!((status.code(), stdout.as_str()), (Some(0), ""), "{stderr}");
+    let messages: Vec<String> = stderr
+        .lines()
+        .map(|line| {
+            let object: serde_json::Value = serde_json::from_str(line).unwrap();
+            let field = |name: &str| object.get(name).and_then(|value| value.as_str());
+            let timestamp = field("timestamp").unwrap();
+            assert_eq!(
+                (timestamp.len(), timestamp.get(19..20)),
+                (24, Some(".")),
+                "{timestamp}"
+            );
+            assert!(field("level").is_some(), "{line}");
+            field("message").unwrap().to_owned()
+        })
+        .collect();
+    let first = format!("tmkms {} starting up...", env!("CARGO_PKG_VERSION"));
+    assert_eq!(messages.first(), Some(&first));
+    assert_eq!(messages.last().unwrap(), "Shutdown completed successfully");
+    let key = "[keyring:softsign] added consensus Ed25519 key: ";
+    assert!(
+        messages.iter().any(|message| message.starts_with(key)),
+        "{messages:?}"
+    );
 }

@@ -70,6 +70,8 @@ pub(super) fn start(verbose: bool, format: LogFormat) -> Logging {
     let (filter, complaint) = filter(verbose);
     let layer = tracing_subscriber::fmt::layer()
         .with_writer(writer)
+        // Every line says itself whom it concerns; the module that wrote it is nearly always the same.
+        .with_target(false)
         .with_timer(Milliseconds);
     let layer = match format {
         LogFormat::Text => layer.with_ansi(colour_on_stderr()).boxed(),
@@ -166,9 +168,9 @@ impl<W> QueueEnd<W> {
         let now = Timestamp(SystemTime::now());
         let text = format!("{new} log lines were dropped, since nobody read them in time");
         Some(match self.format {
-            LogFormat::Text => format!("{now}  WARN tmkms::application: {text}\n"),
+            LogFormat::Text => format!("{now}  WARN {text}\n"),
             LogFormat::Json => format!(
-                "{{\"timestamp\":\"{now}\",\"level\":\"WARN\",\"message\":\"{text}\",\"dropped\":{new},\"target\":\"tmkms::application\"}}\n"
+                "{{\"timestamp\":\"{now}\",\"level\":\"WARN\",\"message\":\"{text}\",\"dropped\":{new}}}\n"
             ),
         })
     }

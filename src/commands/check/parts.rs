@@ -21,6 +21,7 @@ use crate::{
         format::format_key,
         providers::softsign::{self, KeyType},
     },
+    kms::Plan,
     privval::ChainId,
     protection::{
         hook,
@@ -39,15 +40,10 @@ pub(super) fn look_at(config: &Config, findings: &mut Findings) -> Holders {
     for warning in &config.warnings {
         findings.warning(warning.to_string(), warning.hint.clone());
     }
-    for unbuilt in &config.unbuilt {
-        findings.error(unbuilt.to_string(), Some(unbuilt.hint()));
-    }
-    if config.validators.is_empty() {
-        let hint = "add a [[validator]] section with `addr` and `chain_id`";
-        findings.error(
-            "nobody is served: there is no [[validator]]",
-            Some(hint.into()),
-        );
+    if let Err(problems) = Plan::resolve(config) {
+        for problem in problems {
+            findings.error(problem.to_string(), Some(problem.hint()));
+        }
     }
     let keys = look_at_keys(config, findings);
     let mut holders = Holders::new();
