@@ -93,6 +93,7 @@ fn a_node_that_is_killed_and_started_again_goes_on() {
         node.wait_for_height(reached + 20, PATIENCE);
         assert!(tmkms.is_running(), "tmkms must outlive its node");
         assert_no_evidence(&node);
+        assert_nothing_conflicts(&signer);
     }
 }
 
@@ -143,6 +144,7 @@ fn of_two_nodes_on_one_signer_the_first_makes_all_blocks() {
     }
     assert_no_evidence(&first);
     assert_no_evidence(&second);
+    assert_nothing_conflicts(&signer);
 }
 
 #[test]
@@ -171,6 +173,7 @@ fn two_nodes_that_do_not_know_each_other_never_get_two_blocks_of_one_height() {
         Some(0),
         "the second chain must never get a block signed"
     );
+    assert_nothing_conflicts(&signer);
 }
 
 #[test]
@@ -285,6 +288,7 @@ fn kill_signer_under_load(node: &NodeHome, signer: &SignerHome) {
     let reached = node.rpc.height().expect("the node runs");
     node.wait_for_height(reached + 10, PATIENCE);
     assert_no_evidence(node);
+    assert_nothing_conflicts(signer);
     assert!(tmkms.is_running());
 }
 
@@ -301,6 +305,15 @@ fn assert_round_0(node: &NodeHome, to: i64) {
             std::slice::from_ref(&validator),
             "height {height}"
         );
+    }
+}
+
+/// What left the signer: one block at most for each height, round and step.
+fn assert_nothing_conflicts(signer: &SignerHome) {
+    let signed = signer.signed();
+    assert!(signed.len() > 50, "the log tells of too little: {signed:?}");
+    for (hrs, blocks) in signed {
+        assert_eq!(blocks.len(), 1, "two blocks signed at {hrs}: {blocks:?}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! The `tmkms` binary with a home of its own.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fmt::Write,
     path::{Path, PathBuf},
     process::Command,
@@ -114,6 +115,27 @@ impl SignerHome {
         let mut command = self.command();
         command.args(["start", "-c"]).arg(self.config());
         Process::start("tmkms", &mut command, &self.dir.path().join("tmkms.log"))
+    }
+
+    /// What was signed, by every `tmkms` of this home, as far as it was logged: the blocks of each height, round and step.
+    pub fn signed(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let mut signed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for line in self.log().lines() {
+            // `[chain@addr] signed Prevote:0123456789 at h/r/s 5/0/1 (0 ms)`
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let Some(at) = words.iter().position(|word| *word == "h/r/s") else {
+                continue;
+            };
+            let what = at.checked_sub(2).and_then(|before| words.get(before));
+            let block = what.and_then(|what| what.split_once(':'));
+            if let (Some((_, block)), Some(hrs), true) =
+                (block, words.get(at + 1), words.contains(&"signed"))
+            {
+                let blocks = signed.entry((*hrs).to_owned()).or_default();
+                blocks.insert(block.to_owned());
+            }
+        }
+        signed
     }
 
     /// Everything that every `tmkms` of this home has logged.
