@@ -86,7 +86,7 @@ impl Identity {
         if text.len() == 32 {
             return Err(invalid());
         }
-        let bytes = Zeroizing::new(base64::decode(text.trim_ascii_end()).map_err(|_| invalid())?);
+        let bytes = key_file::from_base64(text.trim_ascii_end()).ok_or_else(invalid)?;
         let seed = <&[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| IdentityError::Length {
             path: path.into(),
             length: bytes.len(),

@@ -1,9 +1,9 @@
 //! The JSON of state files: every spelling of a number, of nil and of a block ID that was ever written.
 
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
-use subtle_encoding::{base64, hex};
+use subtle_encoding::hex;
 
-use crate::{crypto::PublicKey, protection::convert::BlockId};
+use crate::{crypto::PublicKey, key_file, protection::convert::BlockId};
 
 /// A state file. Fields that nobody needs here are ignored; a private key is skipped without being kept.
 #[derive(Deserialize)]
@@ -192,7 +192,7 @@ impl Key {
         if self.kind != "tendermint/PubKeyEd25519" {
             return None;
         }
-        PublicKey::ed25519(&base64::decode(self.value).ok()?).ok()
+        PublicKey::ed25519(&key_file::from_base64(self.value.as_bytes())?).ok()
     }
 }
 

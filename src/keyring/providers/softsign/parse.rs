@@ -6,13 +6,25 @@ use ed25519_dalek::VerifyingKey;
 use k256::elliptic_curve::group::GroupEncoding;
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
-use subtle_encoding::{base64, hex};
+use subtle_encoding::hex;
 use zeroize::Zeroizing;
 
 use crate::{
     crypto::PublicKey,
+    key_file,
     keyring::providers::softsign::{FileFormat, memory::Secret},
 };
+
+/// The kinds of private keys that nodes have besides Ed25519 (protocol.md 5.3, 10.1), as an error quotes them.
+const OTHER_KINDS: [&str; 7] = [
+    "`tendermint/PrivKeySecp256k1`",
+    "`tendermint/PrivKeySecp256k1eth`",
+    "`tendermint/PrivKeySr25519`",
+    "`cometbft/PrivKeyBls12_381`",
+    "`cometbft/PrivKeyMlDsa65`",
+    "`cometbft/PrivKeySecp256k1eth`",
+    "`tendermint/PrivKeyBls12_381`",
+];
 
 /// A consensus key from a file's content. `format`: what the configuration says it is.
 pub(super) fn consensus(file: &[u8], format: Option<FileFormat>) -> Result<Secret, KeyError> {
@@ -96,11 +108,11 @@ pub enum KeyError {
     },
     /// A key of a kind that does not sign votes here.
     #[error(
-        "`{found}` is not `tendermint/PrivKeyEd25519`, the one kind of consensus key that this version signs with"
+        "{found} is not `tendermint/PrivKeyEd25519`, the one kind of consensus key that this version signs with"
     )]
     Kind {
-        /// The type that the file states, cut to 64 characters.
-        found: String,
+        /// The type that the file states, if it is a type of some node: anything else could be a key in the wrong place.
+        found: &'static str,
     },
     /// `priv_key` holds no seed and public key.
     #[error("`priv_key` is not base64 of 64 bytes, seed and public key")]
@@ -156,9 +168,7 @@ fn raw(file: &[u8]) -> Result<Secret, KeyError> {
 }
 
 fn decode(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    base64::decode(text)
-        .map(Zeroizing::new)
-        .map_err(|_| KeyError::Encoding)
+    key_file::from_base64(text).ok_or(KeyError::Encoding)
 }
 
 fn from_base64(text: &[u8]) -> Result<Secret, KeyError> {
@@ -274,7 +284,10 @@ fn json(file: &[u8]) -> Result<Secret, KeyError> {
         Cow::Owned(value) => Zeroizing::new(value),
     };
     if kind != "tendermint/PrivKeyEd25519" {
-        let found = kind.chars().take(64).collect();
+        let found = OTHER_KINDS
+            .iter()
+            .find(|known| known.trim_matches('`') == kind);
+        let found = found.unwrap_or(&"its `type`");
         return Err(KeyError::Kind { found });
     }
     let bytes = decode(value.as_bytes()).map_err(|_| KeyError::PrivKey)?;
@@ -283,7 +296,7 @@ fn json(file: &[u8]) -> Result<Secret, KeyError> {
     let key = secret.verifying_key();
     if let Some(stated) = pub_key {
         let same = stated.kind == "tendermint/PubKeyEd25519"
-            && base64::decode(stated.value.as_bytes()).is_ok_and(|stated| is_key(&key, &stated));
+            && decode(stated.value.as_bytes()).is_ok_and(|stated| is_key(&key, &stated));
         if !same {
             return Err(KeyError::PubKey);
         }
@@ -301,6 +314,7 @@ fn json(file: &[u8]) -> Result<Secret, KeyError> {
 mod tests {
     use ed25519_dalek::SigningKey;
     use sha2::{Digest, Sha512};
+    use subtle_encoding::base64;
 
     use super::*;
 

@@ -10,6 +10,7 @@ use subtle_encoding::base64;
 
 use crate::{
     crypto::PublicKey,
+    key_file,
     privval::ChainId,
     protection::store::file::text::{Text, decimal},
 };
@@ -141,7 +142,7 @@ impl Header {
         let chain = ChainId::new(lines.next()?.strip_prefix("chain ")?).ok()?;
         let (algorithm, key) = lines.next()?.strip_prefix("key ")?.split_once(' ')?;
         let key = match algorithm {
-            "ed25519" => PublicKey::ed25519(&base64::decode(key).ok()?).ok()?,
+            "ed25519" => PublicKey::ed25519(&key_file::from_base64(key.as_bytes())?).ok()?,
             _ => return None,
         };
         let inode = decimal(lines.next()?.strip_prefix("inode ")?)?;
