@@ -204,16 +204,20 @@ pub fn describe(sign_bytes: &SignBytes) -> Option<Described<'_>> {
 /// Length-prefixed `CanonicalVoteExtension` (v0.38 and later).
 #[must_use]
 pub fn extension(chain_id: &ChainId, height: i64, round: i64, extension: &[u8]) -> Extension {
-    let mut body = Vec::with_capacity(extension.len() + 96);
+    // An extension may have 1 MiB: it is copied once, into memory of the right size.
+    let mut before = Vec::with_capacity(12);
     if !extension.is_empty() {
-        put_bytes(&mut body, 0x0a, extension);
+        before.push(0x0a);
+        put_varint(&mut before, extension.len() as u64);
     }
-    put_sfixed64(&mut body, 0x11, height);
-    put_sfixed64(&mut body, 0x19, round);
-    put_bytes(&mut body, 0x22, chain_id.as_str().as_bytes());
-    let mut sign_bytes = Vec::with_capacity(body.len() + 4);
-    put_varint(&mut sign_bytes, body.len() as u64);
-    sign_bytes.extend_from_slice(&body);
+    let mut after = Vec::with_capacity(96);
+    put_sfixed64(&mut after, 0x11, height);
+    put_sfixed64(&mut after, 0x19, round);
+    put_bytes(&mut after, 0x22, chain_id.as_str().as_bytes());
+    let len = before.len() + extension.len() + after.len();
+    let mut prefix = Vec::with_capacity(10);
+    put_varint(&mut prefix, len as u64);
+    let sign_bytes = [&prefix, &before, extension, &after].concat();
     Extension {
         sign_bytes: sign_bytes.into(),
     }
