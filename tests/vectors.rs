@@ -1,4 +1,4 @@
-//! The codec, the canonical encodings and the key files against the shared vectors.
+//! The codec, the canonical encodings, the protection and the key files against the shared vectors.
 //!
 //! The directory is the one in `TMKMS_TEST_VECTORS` when that is set. A file or a case that is not understood is a failure;
 //! files of dialects and key types that are not built are named on stderr.
@@ -26,13 +26,16 @@ use tmkms::{
 
 #[path = "vectors/case.rs"]
 mod case;
+#[path = "vectors/double_sign.rs"]
+mod double_sign;
 #[path = "vectors/keys.rs"]
 mod keys;
 
 use case::{Case, bytes, cases, directory, number, say, small, text, understood};
 
 /// Read here.
-const HERE: [&str; 5] = [
+const HERE: [&str; 6] = [
+    "double_sign_scenarios.json",
     "keys_and_files.json",
     "privval_celestia_raw_bytes.json",
     "privval_messages_proto.json",
@@ -40,9 +43,8 @@ const HERE: [&str; 5] = [
     "sign_bytes_vote_extension.json",
 ];
 
-/// Read by other tests: `secret_connection.rs` and the protection's own.
-const ELSEWHERE: [&str; 6] = [
-    "double_sign_scenarios.json",
+/// Read by `secret_connection.rs`.
+const ELSEWHERE: [&str; 5] = [
     "merlin.json",
     "secret_connection_frames.json",
     "secret_connection_handshake.json",
