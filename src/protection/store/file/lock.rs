@@ -26,9 +26,10 @@ pub(super) fn open_locked(path: &Path) -> Result<File, Problem> {
         if !file.metadata().map_err(while_doing("open"))?.is_file() {
             return Err(Problem::Unparsable("it is not a regular file".to_owned()));
         }
-        lock(&file)?;
+        let locked = lock(&file);
+        // Whoever holds a file that has lost its name does not hold the record.
         if stands_at(&file, path).map_err(while_doing("open"))? {
-            return Ok(file);
+            return locked.map(|()| file);
         }
     }
     Err(Problem::Replaced)
