@@ -122,7 +122,7 @@ pub fn judge(record: &Record, msg: &ConsensusMsg, policy: Policy, now: u64) -> V
     if asked == record.hrs {
         return judge_same_step(record, msg);
     }
-    if asked < record.hrs {
+    if is_behind(asked, record.hrs) {
         return Verdict::Refuse(Refusal::Regression {
             asked,
             last: record.hrs,
@@ -130,7 +130,7 @@ pub fn judge(record: &Record, msg: &ConsensusMsg, policy: Policy, now: u64) -> V
         });
     }
     let limit = record.height_limit(now);
-    if asked.height > limit {
+    if asked.height > limit && !cfg!(mutant = "no_jump_limit") {
         return Verdict::Refuse(Refusal::Jump {
             asked,
             last: record.hrs,
@@ -155,8 +155,19 @@ pub fn judge(record: &Record, msg: &ConsensusMsg, policy: Policy, now: u64) -> V
 /// Whether a repeat of `asked` may be answered with `recorded`: identical, or a vote that differs in its timestamp only.
 #[must_use]
 pub fn repeats(recorded: &SignBytes, asked: &ConsensusMsg) -> bool {
+    if cfg!(mutant = "no_compare") {
+        return true;
+    }
     *recorded == asked.sign_bytes
         || (asked.hrs.step != Step::Proposal && recorded.equal_but_for_timestamp(&asked.sign_bytes))
+}
+
+/// Lexicographic on the whole triple.
+fn is_behind(asked: Hrs, last: Hrs) -> bool {
+    if cfg!(mutant = "no_step") {
+        return (asked.height, asked.round) < (last.height, last.round);
+    }
+    asked < last
 }
 
 fn judge_same_step(record: &Record, msg: &ConsensusMsg) -> Verdict {
