@@ -211,5 +211,6 @@ fn skip(name: &str, why: &str, must_run: bool) {
 
 /// Straight to the handle: the test runner keeps the output of a test that passes.
 fn say(line: &str) {
-    writeln!(io::stderr(), "\n{}", line.trim_end()).unwrap();
+    let mut stderr = io::stderr();
+    writeln!(stderr, "\n{}", line.trim_end()).unwrap();
 }
