@@ -160,7 +160,7 @@ fn a_record_can_be_looked_at_while_it_is_written() {
 #[test]
 fn a_kill_at_any_moment_leaves_a_record_that_contradicts_nothing_released() {
     let kills = number_from("TMKMS_TEST_KILLS", KILLS);
-    let mut seed = number_from("TMKMS_TEST_SEED", 0x746d_6b6d_73);
+    let mut seed = number_from("TMKMS_TEST_SEED", 0x0074_6d6b_6d73);
     println!("TMKMS_TEST_SEED={seed}");
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("record");
