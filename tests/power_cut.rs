@@ -28,6 +28,9 @@ use claimer::{BLOCKS, Claimer, Said, chain, claim, key, open};
 /// Cuts per file system; a release run takes more by `TMKMS_TEST_POWER_CUTS`.
 const CUTS: usize = 20;
 
+/// Cuts after a conversion, per file system.
+const CONVERSIONS: usize = 3;
+
 const MIB: u64 = 1024 * 1024;
 
 struct FileSystem {
@@ -97,51 +100,117 @@ fn run(system: &FileSystem) {
     let mount_point = directory.path().join("mounted");
     fs::create_dir(&mount_point).unwrap();
 
-    let mut signed = Vec::new();
+    let mut taken = Vec::new();
     {
         let mounted = Mounted::mount(&image, &mount_point, system.options);
-        let Some(mounted) = mounted else {
+        let Some(_mounted) = mounted else {
             return skip(name, "this system does not mount it", name == "ext4");
         };
-        let record = mount_point.join("record");
-        create(&record, &chain(), &key(), &Record::never_signed()).unwrap();
-        let mut claimer = Claimer::asked(&record);
-        assert_eq!(claimer.next(), Some(Said::Held(claimer.child.id())));
-        for cut in 0..cuts {
-            // One, two or three signatures since the cut before; the power goes at the instant of the last one's reply.
-            let mut height = signed.last().map_or(0, |(height, _, _)| *height);
+        let disk = Disk {
+            image: &image,
+            mount_point: &mount_point,
+        };
+        taken.extend(cut_while_signing(&disk, cuts));
+        taken.extend((0..CONVERSIONS).map(|number| cut_after_conversion(&disk, number)));
+    }
+    assert_eq!(taken.len(), cuts + CONVERSIONS);
+    for cut in &taken {
+        let _mounted = Mounted::mount(&cut.copy, &mount_point, system.options)
+            .unwrap_or_else(|| panic!("{name} does not mount after a power cut"));
+        let (height, block) = (cut.height, cut.block);
+        let mut store = open(&mount_point.join(&cut.record)).unwrap().store;
+        for other in BLOCKS.into_iter().filter(|other| *other != block) {
+            let answer = claim(&mut store, height, other);
+            assert_ne!(
+                answer,
+                Some(other),
+                "{name}: height {height} was signed twice"
+            );
+        }
+        assert_eq!(
+            claim(&mut store, height, block),
+            Some(block),
+            "{name}: a repeat"
+        );
+    }
+    say(&format!(
+        "{name}: {} power cuts, nothing signed twice",
+        taken.len()
+    ));
+}
+
+/// A mounted image.
+struct Disk<'a> {
+    image: &'a Path,
+    mount_point: &'a Path,
+}
+
+/// The disk at the instant of a reply, and what the reply said.
+struct Cut {
+    /// The record's name on the disk.
+    record: String,
+    height: i64,
+    block: u8,
+    copy: PathBuf,
+}
+
+impl Disk<'_> {
+    /// The disk as it is now. The system's memory of the mounted file system is not asked, and holes stay holes.
+    fn cut(&self, name: &str, record: &str, height: i64, block: u8) -> Cut {
+        let copy = self.image.with_file_name(name);
+        let mut command = Command::new("cp");
+        succeed(
+            command
+                .args(["--sparse=always", "--reflink=auto"])
+                .arg(self.image)
+                .arg(&copy),
+        );
+        Cut {
+            record: record.to_owned(),
+            height,
+            block,
+            copy,
+        }
+    }
+}
+
+/// One, two or three signatures between two cuts; the power goes at the instant of the last one's reply.
+fn cut_while_signing(disk: &Disk<'_>, cuts: usize) -> Vec<Cut> {
+    let record = disk.mount_point.join("record");
+    create(&record, &chain(), &key(), &Record::never_signed()).unwrap();
+    let mut claimer = Claimer::asked(&record);
+    assert_eq!(claimer.next(), Some(Said::Held(claimer.child.id())));
+    let mut height = 0;
+    (0..cuts)
+        .map(|cut| {
             let block = BLOCKS[cut % 3];
             for _ in 0..=cut % 3 {
                 height += 1;
                 assert_eq!(claimer.claim(height, block), Said::Signed(height, block));
             }
-            let copy = directory.path().join(format!("cut-{cut}"));
-            copy_disk(&image, &copy);
-            signed.push((height, block, copy));
-        }
-        claimer.kill();
-        drop(mounted);
-    }
-    for (height, block, copy) in &signed {
-        let _mounted = Mounted::mount(copy, &mount_point, system.options)
-            .unwrap_or_else(|| panic!("{name} does not mount after a power cut"));
-        let mut store = open(&mount_point.join("record")).unwrap().store;
-        for other in BLOCKS.iter().filter(|other| *other != block) {
-            let answer = claim(&mut store, *height, *other);
-            assert_ne!(
-                answer,
-                Some(*other),
-                "{name}: height {height} was signed twice"
-            );
-        }
-        assert_eq!(
-            claim(&mut store, *height, *block),
-            Some(*block),
-            "{name}: a repeat"
-        );
-    }
-    assert_eq!(signed.len(), cuts);
-    say(&format!("{name}: {cuts} power cuts, nothing signed twice"));
+            disk.cut(&format!("cut-{cut}"), "record", height, block)
+        })
+        .collect()
+}
+
+/// The original tmkms's record, long on the disk, is converted; the power goes at the reply to the first request after it.
+fn cut_after_conversion(disk: &Disk<'_>, number: usize) -> Cut {
+    let name = format!("state-{number}.json");
+    let record = disk.mount_point.join(&name);
+    fs::write(
+        &record,
+        r#"{"height":"36","round":"0","step":2,"block_id":null}"#,
+    )
+    .unwrap();
+    fs::File::open(&record).unwrap().sync_all().unwrap();
+    fs::File::open(disk.mount_point)
+        .unwrap()
+        .sync_all()
+        .unwrap();
+    let mut claimer = Claimer::asked(&record);
+    assert_eq!(claimer.next(), Some(Said::Held(claimer.child.id())));
+    assert_eq!(claimer.claim(37, 0xaa), Said::Signed(37, 0xaa));
+    disk.cut(&format!("converted-{number}"), &name, 37, 0xaa)
 }
 
 /// A mounted file system; unmounted when it is dropped, whatever happened. The loop device goes with it.
@@ -174,16 +243,6 @@ impl Drop for Mounted {
     }
 }
 
-/// The disk as it is now. The system's memory of the mounted file system is not asked, and holes stay holes.
-fn copy_disk(image: &Path, copy: &Path) {
-    succeed(
-        Command::new("cp")
-            .args(["--sparse=always", "--reflink=auto"])
-            .arg(image)
-            .arg(copy),
-    );
-}
-
 fn succeed(command: &mut Command) {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
@@ -211,6 +270,6 @@ fn skip(name: &str, why: &str, must_run: bool) {
 
 /// Straight to the handle: the test runner keeps the output of a test that passes.
 fn say(line: &str) {
-    let mut stderr = io::stderr();
-    writeln!(stderr, "\n{}", line.trim_end()).unwrap();
+    let line = format!("\n{}\n", line.trim_end());
+    io::stderr().write_all(line.as_bytes()).unwrap();
 }

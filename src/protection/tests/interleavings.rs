@@ -29,7 +29,7 @@ use crate::{
 const LIMIT: usize = 1_000_000;
 
 /// Of the searches that take samples.
-const SEED: u64 = 0x746d_6b6d_73;
+const SEED: u64 = 0x0074_6d6b_6d73;
 
 /// A record whose comparing and recording are two steps, with room for other threads in between: only a guard that holds its
 /// lock over both makes them one.

@@ -87,6 +87,21 @@ fn a_second_cut_while_the_first_is_mended_forgets_nothing() {
 }
 
 #[test]
+fn a_kill_and_then_a_cut_at_any_call_of_the_opening_leave_a_record_that_opens() {
+    for first in 0..8 {
+        for survivors in 0..=u8::MAX {
+            let disk = cut_off_after(2);
+            disk.plan(die_at_sync(first));
+            drop(disk.open());
+            // What the killed process left comes first; if it still waits, none of it survives.
+            let older = disk.waiting().saturating_sub(8);
+            disk.cut_power(|number| number >= older && survivors & (1 << (number % 8)) != 0);
+            assert_knows(&disk, 2);
+        }
+    }
+}
+
+#[test]
 fn after_a_kill_what_the_cache_shows_is_made_durable_before_it_is_answered() {
     // Killed between write and sync: the cache is ahead of the disk.
     let disk = cut_off_after(2);
