@@ -12,7 +12,9 @@
 use std::{
     collections::BTreeMap,
     env, fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
+    process::Command,
     sync::Barrier,
     thread,
     time::Duration,
@@ -136,6 +138,79 @@ fn of_threads_that_make_a_record_at_once_one_makes_it() {
         assert_eq!(made.len(), 1);
         assert_eq!(inspect(&path).unwrap().record.hrs.height, made[0]);
         assert_eq!(names(directory.path()), ["record"]);
+    }
+}
+
+/// The calls that making and converting a record consist of, and what they may fail with.
+const CALLS: [&str; 8] = [
+    "openat",
+    "pwrite64",
+    "fsync",
+    "fdatasync",
+    "linkat",
+    "rename",
+    "renameat2",
+    "flock",
+];
+const ERRORS: [&str; 5] = ["EIO", "ENOSPC", "EROFS", "EDQUOT", "EINTR"];
+
+/// Lets the `nth` call fail while a record is made or converted and signs; then all is well again.
+fn disturb(before: Option<&str>, call: &str, error: &str, nth: usize) {
+    let context = format!("{call} {error} {nth} {before:?}");
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.json");
+    let mut expected = vec!["state.json"];
+    if let Some(json) = before {
+        fs::write(&path, json).unwrap();
+        expected.push("state.json.before-conversion");
+    }
+    let mut claimer = Claimer::making(&path, &format!("{call}:error={error}:when={nth}"));
+    let mut signed = None;
+    if let Some(Said::Held(_)) = claimer.next() {
+        signed = match claimer.try_claim(37, 0xaa) {
+            Some(Said::Signed(height, block)) => Some((height, block)),
+            _ => None,
+        };
+    }
+    claimer.finish();
+    let left = names(directory.path());
+    let known = |name: &String| expected.contains(&name.as_str());
+    assert!(left.iter().all(known), "{context}: {left:?}");
+    match open(&path) {
+        Ok(mut opened) => {
+            let floor = if before.is_some() { 36 } else { 0 };
+            assert!(opened.store.record().hrs.height >= floor, "{context}");
+            if signed.is_some() {
+                assert_ne!(claim(&mut opened.store, 37, 0xbb), Some(0xbb), "{context}");
+            }
+        }
+        Err(error) => {
+            let unmade = before.is_none() && matches!(error.problem, Problem::Missing);
+            assert!(unmade && signed.is_none(), "{context}: {error}");
+        }
+    }
+}
+
+#[test]
+fn a_call_that_fails_while_a_record_is_made_or_converted_leaves_all_or_nothing() {
+    if Command::new("strace").arg("-V").output().is_err() {
+        assert!(
+            env::var_os("CI").is_none(),
+            "there is no strace, and CI is set"
+        );
+        let line = "\n*** SKIPPED: failing calls while a record is made: there is no strace ***\n";
+        io::stderr().write_all(line.as_bytes()).unwrap();
+        return;
+    }
+    let json = r#"{"height":"36","round":"0","step":2,"block_id":null}"#;
+    for (number, call) in CALLS.into_iter().enumerate() {
+        // The process opens files of its own before it comes to the record.
+        let nths = if call == "openat" { 4..14 } else { 1..4 };
+        for nth in nths {
+            let error = ERRORS[(number + nth) % ERRORS.len()];
+            disturb(None, call, error, nth);
+            disturb(Some(json), call, error, nth);
+        }
     }
 }
 

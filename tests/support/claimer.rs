@@ -15,8 +15,8 @@ use tmkms::{
     crypto::PublicKey,
     privval::{BlockId, ChainId, ConsensusMsg, Echo, Hrs, Step, Timestamp, canonical},
     protection::{
-        Candidate, Claim, Policy, Store,
-        store::file::{FileStore, OpenError, Opened, Problem},
+        Candidate, Claim, Policy, Record, Store,
+        store::file::{FileStore, OpenError, Opened, Problem, create},
     },
 };
 
@@ -25,6 +25,9 @@ const RECORD: &str = "TMKMS_TEST_CLAIMER_RECORD";
 
 /// How it is to behave: absent when it is to be asked, a seed when it is left alone.
 const SEED: &str = "TMKMS_TEST_CLAIMER_SEED";
+
+/// Whether it makes the record when there is none.
+const MAKES: &str = "TMKMS_TEST_CLAIMER_MAKES";
 
 /// The blocks that are voted for.
 pub const BLOCKS: [u8; 3] = [0xaa, 0xbb, 0xcc];
@@ -144,15 +147,29 @@ impl Claimer {
         Self::spawn(record, Some(seed))
     }
 
+    /// One that makes the record if there is none, and then waits to be asked; `calls` fail as strace's `inject` says.
+    pub fn making(record: &Path, calls: &str) -> Self {
+        let mut command = Command::new("strace");
+        command
+            .args(["-f", "-qqq", "-o", "/dev/null"])
+            .arg(format!("--inject={calls}"))
+            .arg(env::current_exe().unwrap())
+            .env(MAKES, "yes")
+            .stderr(Stdio::null());
+        Self::start(command, record, None)
+    }
+
     fn spawn(record: &Path, seed: Option<u64>) -> Self {
-        let mut command = Command::new(env::current_exe().unwrap());
+        Self::start(Command::new(env::current_exe().unwrap()), record, seed)
+    }
+
+    fn start(mut command: Command, record: &Path, seed: Option<u64>) -> Self {
         command
             .args(["--exact", "claimer::claims_are_granted_one_after_the_other"])
             .args(["--nocapture", "--test-threads=1"])
             .env(RECORD, record)
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit());
+            .stdout(Stdio::piped());
         if let Some(seed) = seed {
             command.env(SEED, seed.to_string());
         }
@@ -175,9 +192,21 @@ impl Claimer {
 
     /// Asks for a height and waits for the answer.
     pub fn claim(&mut self, height: i64, block: u8) -> Said {
-        let commands = self.commands.as_mut().unwrap();
-        writeln!(commands, "{height} {block}").unwrap();
-        self.next().unwrap()
+        self.try_claim(height, block).unwrap()
+    }
+
+    /// Asks for a height; `None` if it ends instead of answering.
+    pub fn try_claim(&mut self, height: i64, block: u8) -> Option<Said> {
+        let commands = self.commands.as_mut()?;
+        writeln!(commands, "{height} {block}").ok()?;
+        self.next()
+    }
+
+    /// Lets it end by itself.
+    pub fn finish(mut self) {
+        self.commands = None;
+        while self.next().is_some() {}
+        self.child.wait().unwrap();
     }
 
     /// `kill -9`, and waits until it is gone. What it said before can still be read.
@@ -204,8 +233,8 @@ fn claims_are_granted_one_after_the_other() {
     }
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("record");
-    let never = tmkms::protection::Record::never_signed();
-    tmkms::protection::store::file::create(&path, &chain(), &key(), &never).unwrap();
+    let never = Record::never_signed();
+    create(&path, &chain(), &key(), &never).unwrap();
     let mut claimer = Claimer::asked(&path);
     assert_eq!(claimer.next(), Some(Said::Held(claimer.child.id())));
     for height in 1..=3 {
@@ -215,6 +244,12 @@ fn claims_are_granted_one_after_the_other() {
 }
 
 fn serve(record: &Path, seed: Option<u64>) {
+    if env::var_os(MAKES).is_some() && !record.exists() {
+        let never = Record::never_signed();
+        if let Err(error) = create(record, &chain(), &key(), &never) {
+            return say(&format!("failed {error}"));
+        }
+    }
     let mut store = match open(record) {
         Ok(opened) => opened.store,
         Err(error) => {
