@@ -21,6 +21,9 @@ use crate::{
     protection::{Record, store::file},
 };
 
+/// A node makes a key of its own also where a signer has the real one. Under a name that says so nobody takes it for that.
+const UNUSED_KEY: &str = "priv_validator_key_file = \"config/unused_key.json\"";
+
 /// Make a home that `tmkms start` can serve: configuration, keys and records
 ///
 /// Makes tmkms.toml, an identity key, and for each chain a new consensus key with its record. Directories get mode 0700, files 0600.
@@ -142,7 +145,7 @@ impl Init {
             // Writing to a string cannot fail.
             let _ = write!(
                 report,
-                "{id}: {shown}\nin the config.toml of its node:\npriv_validator_laddr = \"{}\"\n",
+                "{id}: {shown}\nin the config.toml of its node:\n{UNUSED_KEY}\npriv_validator_laddr = \"{}\"\n",
                 validator.addr
             );
         }
