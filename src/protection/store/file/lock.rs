@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    io,
+    io::{self, Read},
     os::unix::fs::MetadataExt,
     path::Path,
 };
@@ -11,6 +11,9 @@ use crate::protection::store::file::error::{Problem, while_doing};
 
 /// How often a file that is replaced under our hands is opened anew.
 const ATTEMPTS: usize = 5;
+
+/// How often the system's table of locks is read before a lock is said not to be there.
+const READINGS: usize = 3;
 
 /// Opens the file at `path` for reading and writing and locks it; the lock ends with the file's last handle.
 ///
@@ -61,7 +64,25 @@ pub(super) fn stands_at(file: &File, path: &Path) -> io::Result<bool> {
 /// The process that holds an exclusive lock on the file, where the system tells.
 pub(super) fn holder_of(file: &File) -> Option<u32> {
     let inode = file.metadata().ok()?.ino();
-    holder_in(&std::fs::read_to_string("/proc/locks").ok()?, inode)
+    (0..READINGS).find_map(|_| holder_in(&read_table().ok()?, inode))
+}
+
+/// The system's table of locks.
+///
+/// The kernel lists as many locks as the buffer holds, and goes on by number at the next call: when locks come and go between two
+/// calls, one is left out. A small first read, as the standard library's, would make it many calls; a long table takes several all
+/// the same, so who does not find a lock looks again.
+fn read_table() -> io::Result<String> {
+    const ROOM: usize = 64 * 1024;
+    let mut table = File::open("/proc/locks")?;
+    let mut buffer = vec![0; ROOM];
+    let mut bytes = Vec::new();
+    loop {
+        match table.read(&mut buffer)? {
+            0 => return Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            read => bytes.extend_from_slice(buffer.get(..read).unwrap_or_default()),
+        }
+    }
 }
 
 /// Reads lines like `1: FLOCK  ADVISORY  WRITE 10861 fe:00:5530561 0 EOF`.
