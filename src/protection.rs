@@ -119,7 +119,8 @@ impl fmt::Debug for Guard {
 }
 
 /// Unix time in seconds; 0 for a clock before 1970, which only makes the jump limit stricter.
-fn unix_now() -> u64 {
+#[must_use]
+pub fn unix_now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs())

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::{
     commands::{Failure, Global, output},
     config::Config,
+    event,
 };
 
 mod dial;
@@ -77,12 +78,7 @@ impl Findings {
 
     /// An error of the system or of another room, its causes on the same line.
     fn failed(&mut self, subject: &str, error: &dyn std::error::Error, hint: Option<String>) {
-        let mut what = format!("{subject}{error}");
-        let mut source = error.source();
-        while let Some(error) = source {
-            let _ = write!(what, ": {error}");
-            source = error.source();
-        }
+        let what = format!("{subject}{}", event::in_one_line(error));
         self.error(what, hint);
     }
 

@@ -1,9 +1,6 @@
 //! `tmkms state`: the operator's hands on the records of what was signed. Nothing here lowers a floor.
 
-use std::{
-    path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -17,6 +14,7 @@ use crate::{
     protection::{
         Record, convert,
         store::file::{self, Change, Problem},
+        unix_now,
     },
 };
 
@@ -288,9 +286,7 @@ fn export(target: &Target<'_>, format: Format) -> Result<(), Failure> {
 
 impl Within {
     fn floor(&self, height: i64) -> Record {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
+        let now = unix_now();
         let Some(round) = self.round else {
             return Record::floor_at_height(height, now);
         };

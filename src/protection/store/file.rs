@@ -12,7 +12,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    time::UNIX_EPOCH,
 };
 
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
         disk::{self, Disk},
         rules::{self, Record, Verdict},
         store::{Candidate, Claim, Store, StoreError, sealed},
+        unix_now,
     },
 };
 
@@ -394,12 +395,6 @@ fn modified_at(file: &File) -> Result<u64, Problem> {
     Ok(modified
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs()))
-}
-
-fn unix_now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }
 
 fn read_header(bytes: &[u8]) -> Result<(Header, u32), Problem> {
