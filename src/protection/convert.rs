@@ -2,6 +2,7 @@
 //!
 //! Reading never lowers a floor: what can be read two ways is read as the higher.
 
+use serde_json::error::Category;
 use subtle_encoding::hex;
 
 use crate::{
@@ -37,8 +38,10 @@ pub struct Found {
 /// # Errors
 /// What an operator should know about a file that is in no known format.
 pub fn read(bytes: &[u8], modified_at: u64) -> Result<Found, String> {
-    let file: File = serde_json::from_slice(bytes)
-        .map_err(|error| format!("neither a record of tmkms nor a JSON state file ({error})"))?;
+    let file: File = serde_json::from_slice(bytes).map_err(|error| {
+        let why = reason(&error);
+        format!("neither a record of tmkms nor a JSON state file ({why})")
+    })?;
     let fields = file.fields()?;
     let era = Era::of(&fields);
     let height = fields.height;
@@ -76,6 +79,19 @@ pub fn read(bytes: &[u8], modified_at: u64) -> Result<Found, String> {
         key: fields.key,
         holds_key: fields.holds_key,
     })
+}
+
+/// Why a file is not read, without a word of what it holds: it may be long, and it may be a key.
+fn reason(error: &serde_json::Error) -> String {
+    match error.classify() {
+        // The parser's own sentences about JSON quote nothing.
+        Category::Syntax | Category::Eof | Category::Io => error.to_string(),
+        Category::Data => format!(
+            "a value of another kind than expected at line {} column {}",
+            error.line(),
+            error.column()
+        ),
+    }
 }
 
 /// Whose numbers the steps are.

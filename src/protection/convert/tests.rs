@@ -240,3 +240,17 @@ fn an_export_forbids_what_the_record_forbids() {
         assert_eq!(again.record, Record::never_signed());
     }
 }
+
+#[test]
+fn a_file_that_is_not_read_is_not_quoted() {
+    // An operator may name a key file by mistake, and a string may have any length.
+    let quoted = format!("\"{}\"", "secret".repeat(1_000));
+    let inside = format!(
+        r#"{{"height": "1", "round": {{"{}": 1}}, "step": 1}}"#,
+        "secret".repeat(1_000)
+    );
+    for text in [quoted, inside] {
+        let why = read(text.as_bytes(), WRITTEN).unwrap_err();
+        assert!(!why.contains("secret") && why.len() < 200, "{why}");
+    }
+}
