@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::{buffer::spare_capacity, event::epoll};
 use tmkms::privval::Step;
 
 use crate::{
@@ -144,28 +145,39 @@ pub(crate) struct Load {
     pub(crate) chains: Vec<Vec<Duration>>,
 }
 
+/// How many threads ask for all chains together. The nodes of a real fleet are other machines: a thread for each of a thousand
+/// would take the signer's processors and measure the scheduler.
+const ASKERS: usize = 64;
+const ASKERS_OF_MANY: usize = 2;
+
 /// Every chain asks as fast as it is answered, for as long as `time`.
 pub(crate) fn load(fleet: &mut Fleet, time: Duration) -> Load {
-    let start = Barrier::new(fleet.members.len() + 1);
+    let count = fleet.members.len();
+    let askers = if count > ASKERS {
+        ASKERS_OF_MANY
+    } else {
+        count
+    };
+    let start = Barrier::new(askers + 1);
     let (begun, results) = std::thread::scope(|scope| {
         let workers: Vec<_> = fleet
             .members
-            .iter_mut()
-            .map(|member| {
+            .chunks_mut(count.div_ceil(askers))
+            .map(|members| {
+                let start = &start;
                 std::thread::Builder::new()
-                    .stack_size(256 * 1_024)
-                    .spawn_scoped(scope, || {
+                    .spawn_scoped(scope, move || {
                         start.wait();
-                        ask_until(member, Instant::now() + time)
+                        ask_until(members, Instant::now() + time)
                     })
-                    .expect("the machine has room for a thread per chain")
+                    .expect("the machine has room for a thread per asker")
             })
             .collect();
         start.wait();
         let begun = Instant::now();
         let results: Vec<_> = workers
             .into_iter()
-            .map(|worker| worker.join().expect("a chain was not served"))
+            .flat_map(|worker| worker.join().expect("a chain was not served"))
             .collect();
         (begun, results)
     });
@@ -194,19 +206,70 @@ struct Work {
     ended: Option<Instant>,
 }
 
-fn ask_until(member: &mut Member, end: Instant) -> Work {
-    let mut work = Work::default();
-    while Instant::now() < end {
-        for step in [Step::Prevote, Step::Precommit] {
-            let ballot = ballot(member.height, step);
-            let (took, signed) = ask(member, &ballot);
-            work.took.push(took);
-            work.signed.push((ballot, signed));
-        }
-        member.height += 1;
+/// One request of each member is on its way at any time, until `end`.
+fn ask_until(members: &mut [Member], end: Instant) -> Vec<Work> {
+    let mut works: Vec<Work> = members.iter().map(|_| Work::default()).collect();
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).expect("a descriptor is free");
+    for (index, member) in members.iter().enumerate() {
+        let index = epoll::EventData::new_u64(index as u64);
+        epoll::add(&epoll, &member.link, index, epoll::EventFlags::IN).expect("an open link");
     }
-    work.ended = Some(Instant::now());
-    work
+    let mut asked: Vec<Option<(Ballot, Instant)>> = members
+        .iter_mut()
+        .map(|member| Some(send(member, Step::Prevote)))
+        .collect();
+    let mut open = members.len();
+    let mut events = Vec::with_capacity(members.len());
+    while open > 0 {
+        // Longer than a signer may take; a link whose reply does not come stays in `asked`.
+        let patience = rustix::event::Timespec {
+            tv_sec: 10,
+            tv_nsec: 0,
+        };
+        events.clear();
+        epoll::wait(&epoll, spare_capacity(&mut events), Some(&patience)).expect("an open epoll");
+        assert!(!events.is_empty(), "{open} chains are not served");
+        for event in &events {
+            let index = usize::try_from(event.data.u64()).expect("an index of ours");
+            let (Some(member), Some(work)) = (members.get_mut(index), works.get_mut(index)) else {
+                continue;
+            };
+            let next = asked.get_mut(index).and_then(|asked| {
+                let (ballot, begun) = asked.take()?;
+                let reply = member.link.reply().expect("the signer answers");
+                work.took.push(begun.elapsed());
+                let step = ballot.step;
+                match member.validator.read(&ballot, reply) {
+                    Ok(Answer::Signed(signed)) => work.signed.push((ballot, signed)),
+                    other => panic!("{} was not signed: {other:?}", member.validator.chain),
+                }
+                match step {
+                    Step::Prevote => Some(Step::Precommit),
+                    _ => {
+                        member.height += 1;
+                        (Instant::now() < end).then_some(Step::Prevote)
+                    }
+                }
+            });
+            match (next, asked.get_mut(index)) {
+                (Some(step), Some(asked)) => *asked = Some(send(member, step)),
+                _ => {
+                    work.ended = Some(Instant::now());
+                    open -= 1;
+                }
+            }
+        }
+    }
+    works
+}
+
+/// Sends a member's next request; the clock starts before it.
+fn send(member: &mut Member, step: Step) -> (Ballot, Instant) {
+    let ballot = ballot(member.height, step);
+    let request = member.validator.request(&ballot);
+    let begun = Instant::now();
+    member.link.send_raw(&request).expect("the signer listens");
+    (ballot, begun)
 }
 
 /// One signature at the member's present height, verified.

@@ -13,7 +13,10 @@ pub mod wire;
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::TcpListener,
-    os::unix::net::{UnixListener, UnixStream},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::{UnixListener, UnixStream},
+    },
     path::PathBuf,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -132,6 +135,11 @@ impl Link {
     /// Sends a framed request and gives the framed reply.
     pub fn exchange(&mut self, request: &[u8]) -> io::Result<&[u8]> {
         self.send_raw(request)?;
+        self.reply()
+    }
+
+    /// The framed reply to a request that was sent.
+    pub fn reply(&mut self) -> io::Result<&[u8]> {
         self.inbox.clear();
         loop {
             self.receive()?;
@@ -180,6 +188,16 @@ impl Link {
                 self.inbox.extend_from_slice(data);
                 Ok(())
             }
+        }
+    }
+}
+
+impl AsFd for Link {
+    /// Readable when a reply begins to arrive.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.stream {
+            Stream::Tcp(link) => link.as_fd(),
+            Stream::Unix(stream) => stream.as_fd(),
         }
     }
 }

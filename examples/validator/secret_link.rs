@@ -5,6 +5,7 @@
 use std::{
     io::{self, Read, Write},
     net::TcpStream,
+    os::fd::{AsFd, BorrowedFd},
 };
 
 use chacha20poly1305::{AeadInPlace, ChaCha20Poly1305, Key, KeyInit, Nonce, Tag};
@@ -102,6 +103,12 @@ struct AuthSigMessage {
     pub_key: Option<super::wire::PublicKey>,
     #[prost(bytes = "vec", tag = "2")]
     sig: Vec<u8>,
+}
+
+impl AsFd for SecretLink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
 }
 
 impl SecretLink {
