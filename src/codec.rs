@@ -27,6 +27,15 @@ pub trait Codec: Send {
     /// Appends the body of the reply (no length prefix) to `out`.
     fn encode(&self, response: &Response<'_>, out: &mut Vec<u8>);
 
+    /// Appends the body of the reply that makes a node ask again for the vote or proposal that was not signed, and says so;
+    /// `false`, with nothing appended, where this dialect has none for `kind`.
+    ///
+    /// Nodes retry 50 times, a tenth of a second apart, and then do without: such a reply is held back.
+    fn try_again(&self, kind: Kind, out: &mut Vec<u8>) -> bool {
+        let _ = (kind, out);
+        false
+    }
+
     /// Fields seen since the last call that this version does not know, each named once per codec (`SignVoteRequest.7`).
     fn take_unknown_fields(&mut self) -> Vec<String>;
 }

@@ -3,7 +3,12 @@
 //! What a message means is decided above. A connection never tries to repair itself: after any failure it is dropped, and the
 //! node is dialled anew.
 
-use std::{fmt, net::TcpStream, os::unix::net::UnixStream, time::Duration};
+use std::{
+    fmt,
+    net::TcpStream,
+    os::unix::net::UnixStream,
+    time::{Duration, Instant},
+};
 
 use crate::shutdown::Shutdown;
 
@@ -37,6 +42,12 @@ pub trait Connection: Send {
     /// # Errors
     /// `ConnectionError`; the connection is dead then, except after `TooLong`, of which nothing was sent.
     fn write(&mut self, body: &[u8]) -> Result<(), ConnectionError>;
+
+    /// Does nothing until `until`, but for noticing that the node has hung up or that shutdown was requested.
+    ///
+    /// # Errors
+    /// `Closed` or `Shutdown`, at once, or another `ConnectionError`; the connection is dead then.
+    fn linger(&mut self, until: Instant) -> Result<(), ConnectionError>;
 }
 
 /// How long and how large things may be.

@@ -58,6 +58,17 @@ pub enum Event {
         /// The reason, as the node was told it.
         reason: String,
     },
+    /// A vote or proposal was not signed for now, and the node was made to ask for it again. Told before that reply leaves.
+    NotReady {
+        /// `chain@addr`.
+        validator: Arc<str>,
+        /// What was asked.
+        asked: Signed,
+        /// Why the key is not ready.
+        reason: String,
+        /// How many of these went untold since the last one.
+        unsaid: u64,
+    },
     /// A chain stopped signing until the next start.
     Stopped {
         /// The chain.

@@ -19,6 +19,13 @@ use crate::{
 /// its next request.
 const REPLY_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long after the request "try again" leaves. A node asks again a tenth of a second later and gives up after 50 times:
+/// held back for so long, that is minutes; it is still well within the 5 s that a node waits for any one reply.
+const HOLD_BACK: Duration = Duration::from_secs(4);
+
+/// A key that stays unready for the same reason is told of so often.
+const UNREADY_WINDOW: Duration = Duration::from_secs(60);
+
 /// Refusals that are told one by one within [`REFUSAL_WINDOW`]; the rest is summed up.
 const REFUSALS_TOLD: u32 = 20;
 
@@ -60,12 +67,19 @@ impl Session<'_> {
     ) -> Result<std::convert::Infallible, SessionError> {
         let mut reply = Vec::with_capacity(1024);
         let mut told = Told::default();
+        let mut unready = Unready::default();
         loop {
             let message = connection.read()?;
             let start = Instant::now();
             reply.clear();
             let decoded = codec.decode(message);
-            let answer = self.answer(decoded, codec, &mut reply)?;
+            let mut answer = self.answer(decoded, codec, &mut reply)?;
+            if let Answer::NotReady(not_signed) = answer {
+                // Told at once: it may be a person who is waited for.
+                self.tell_unready(*not_signed, &mut unready);
+                answer = Answer::Routine;
+                connection.linger(start + HOLD_BACK)?;
+            }
             if start.elapsed() > REPLY_LIMIT {
                 return Err(SessionError::Late(start.elapsed()));
             }
@@ -74,6 +88,9 @@ impl Session<'_> {
             for field in codec.take_unknown_fields() {
                 let validator = self.validator.clone();
                 self.sink.tell(&Event::UnknownField { validator, field });
+            }
+            if matches!(answer, Answer::Signed(_)) {
+                unready = Unready::default();
             }
             self.tell(answer, took, &mut told);
         }
@@ -116,6 +133,14 @@ impl Session<'_> {
             Ok(signed) => {
                 codec.encode(&Response::Signed(&signed), reply);
                 Answer::Signed(signed)
+            }
+            Err(SignError::Signer(error))
+                if error.is_transient() && codec.try_again(kind, reply) =>
+            {
+                Answer::NotReady(Box::new(NotReady {
+                    asked: in_words(hrs, block_id),
+                    reason: error.to_string(),
+                }))
             }
             Err(error) => {
                 let code = match &error {
@@ -162,11 +187,25 @@ impl Session<'_> {
         }
     }
 
+    /// Tells that a key is not ready, if that is news.
+    fn tell_unready(&self, not_signed: NotReady, unready: &mut Unready) {
+        let NotReady { asked, reason } = not_signed;
+        if let Some(unsaid) = unready.may_tell(&reason) {
+            self.sink.tell(&Event::NotReady {
+                validator: self.validator.clone(),
+                asked,
+                reason,
+                unsaid,
+            });
+        }
+    }
+
     /// Tells what happened, after the reply has left.
     fn tell(&self, answer: Answer, took: Duration, told: &mut Told) {
         let validator = self.validator.clone();
         match answer {
-            Answer::Routine => {}
+            // A key that is not ready was told of before.
+            Answer::Routine | Answer::NotReady(_) => {}
             Answer::Signed(signed) => {
                 let extended = signed.extension_signature().is_some();
                 self.sink.tell(&Event::Signed {
@@ -218,7 +257,13 @@ enum Answer {
     Signed(SignedMsg),
     SignedRaw(String),
     Refused(Box<Refused>),
+    NotReady(Box<NotReady>),
     Stopped(String),
+}
+
+struct NotReady {
+    asked: Signed,
+    reason: String,
 }
 
 struct Refused {
@@ -251,6 +296,28 @@ impl Told {
             return None;
         }
         self.told += 1;
+        Some(std::mem::take(&mut self.unsaid))
+    }
+}
+
+/// What was last told of a key that is not ready.
+#[derive(Default)]
+struct Unready {
+    last: Option<(Instant, String)>,
+    unsaid: u64,
+}
+
+impl Unready {
+    /// `None`: not this time. Otherwise the number that went unsaid before it.
+    fn may_tell(&mut self, reason: &str) -> Option<u64> {
+        if let Some((at, before)) = &self.last
+            && before == reason
+            && at.elapsed() < UNREADY_WINDOW
+        {
+            self.unsaid = self.unsaid.saturating_add(1);
+            return None;
+        }
+        self.last = Some((Instant::now(), reason.to_owned()));
         Some(std::mem::take(&mut self.unsaid))
     }
 }

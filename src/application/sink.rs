@@ -65,6 +65,12 @@ impl Sink for Log {
                 *conflict,
                 reason,
             ),
+            Event::NotReady {
+                validator,
+                asked,
+                reason,
+                unsaid,
+            } => not_ready(validator, asked, reason, *unsaid),
             Event::Stopped { chain, reason } => {
                 tracing::error!("chain {chain} stopped signing: {reason}");
             }
@@ -110,6 +116,17 @@ fn refused(
         ),
         (Some(asked), None) => tracing::warn!("[{validator}] refused {}: {reason}", InWords(asked)),
         (None, _) => tracing::warn!("[{validator}] refused: {reason}"),
+    }
+}
+
+fn not_ready(validator: &str, asked: &Signed, reason: &str, unsaid: u64) {
+    let (asked, reason) = (InWords(asked), reason.escape_debug());
+    if unsaid == 0 {
+        tracing::warn!("[{validator}] did not sign {asked} yet: {reason}; the node asks again");
+    } else {
+        tracing::warn!(
+            "[{validator}] did not sign {asked} yet: {reason}; the node asks again, {unsaid} times already"
+        );
     }
 }
 

@@ -105,6 +105,12 @@ impl Codec for Proto {
         Message::from(sum).append_to(out);
     }
 
+    /// A message without a member, which no node takes for a refusal. In place of the first public key it would end the
+    /// node's start, and nobody asks again for raw bytes.
+    fn try_again(&self, kind: Kind, _: &mut Vec<u8>) -> bool {
+        matches!(kind, Kind::Vote | Kind::Proposal)
+    }
+
     fn take_unknown_fields(&mut self) -> Vec<String> {
         self.unknown.take()
     }

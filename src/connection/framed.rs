@@ -15,6 +15,9 @@ pub(super) trait Transport: Send {
 
     /// Sends the prefix and the body as one piece until `deadline`.
     fn send(&mut self, prefix: &[u8], body: &[u8], deadline: Instant) -> Result<(), SocketError>;
+
+    /// Waits until `until`, or for the end of the connection.
+    fn linger(&mut self, until: Instant) -> Result<(), SocketError>;
 }
 
 /// Messages over a transport.
@@ -92,6 +95,16 @@ impl<T: Transport> Connection for Framed<T> {
         }
         self.send_message(body).inspect_err(|_| self.dead = true)
     }
+
+    fn linger(&mut self, until: Instant) -> Result<(), ConnectionError> {
+        if self.dead {
+            return Err(ConnectionError::Dead);
+        }
+        self.transport.linger(until).map_err(|error| {
+            self.dead = true;
+            session_error(error)
+        })
+    }
 }
 
 fn session_error(error: SocketError) -> ConnectionError {
@@ -101,7 +114,7 @@ fn session_error(error: SocketError) -> ConnectionError {
         SocketError::Shutdown => ConnectionError::Shutdown,
         SocketError::Io(error) => ConnectionError::Io(error),
         SocketError::Invalid(error) => error,
-        // Both callers name their own limit.
+        // The callers that have one name their own limit.
         SocketError::Deadline => ConnectionError::Dead,
     }
 }

@@ -127,6 +127,10 @@ impl Transport for SecretConnection {
         }
         Ok(())
     }
+
+    fn linger(&mut self, until: Instant) -> Result<(), SocketError> {
+        self.incoming.socket.linger(until)
+    }
 }
 
 /// The socket, and what was read from it and not used yet.

@@ -3,12 +3,20 @@
 use std::{
     io::{self, Read, Write},
     net::{self, TcpStream},
-    os::unix::net::UnixStream,
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::net::UnixStream,
+    },
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
 };
 
 use crate::{
@@ -148,6 +156,28 @@ impl Socket {
         Ok(())
     }
 
+    /// Waits until `until`, or until nothing more will come in. What comes in meanwhile stays where it is.
+    pub(super) fn linger(&mut self, until: Instant) -> Result<(), SocketError> {
+        loop {
+            if self.is_stopped() {
+                return Err(SocketError::Shutdown);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            let left = Timespec::try_from(left).map_err(|_| SocketError::Deadline)?;
+            // Shutdown shuts the reading side, which looks the same from here as a peer that hangs up.
+            let mut ended = [PollFd::new(&*self.stream, PollFlags::RDHUP)];
+            match poll(&mut ended, Some(&left)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) if self.is_stopped() => return Err(SocketError::Shutdown),
+                Ok(_) => return Err(SocketError::Closed),
+                Err(error) => return Err(SocketError::Io(error.into())),
+            }
+        }
+    }
+
     fn is_stopped(&self) -> bool {
         self.stop
             .as_ref()
@@ -190,6 +220,15 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.shutdown(net::Shutdown::Read),
             Self::Unix(stream) => stream.shutdown(net::Shutdown::Read),
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
         }
     }
 }

@@ -98,6 +98,10 @@ impl Transport for Plain {
         }
         Ok(())
     }
+
+    fn linger(&mut self, until: Instant) -> Result<(), SocketError> {
+        self.socket.linger(until)
+    }
 }
 
 /// Takes the socket's file away.
