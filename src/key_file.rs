@@ -34,6 +34,21 @@ pub fn from_base64(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
 /// `KeyFileError` if the file is missing, over 64 KiB, readable or writable by group or others, or owned by somebody else
 /// than the user or root.
 pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+    read_unless(0o077, path)
+}
+
+/// Reads a secret that the service manager passes in a directory of its own, into memory that is wiped.
+///
+/// systemd lets the service's user in with an access control list, whose mask shows as the group's right to read.
+///
+/// # Errors
+/// `KeyFileError` as in [`read`], but the group may read the file.
+pub fn read_credential(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
+    read_unless(0o037, path)
+}
+
+/// Reads a file none of whose permission bits is a `forbidden` one.
+fn read_unless(forbidden: u32, path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     let at = |source| KeyFileError::io("read", path, source);
     let mut file = File::open(path).map_err(at)?;
     let metadata = file.metadata().map_err(at)?;
@@ -41,7 +56,7 @@ pub fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
         return Err(KeyFileError::NotAFile { path: path.into() });
     }
     let mode = metadata.mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if mode & forbidden != 0 {
         return Err(KeyFileError::Permissions {
             path: path.into(),
             mode,
@@ -240,6 +255,17 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("chmod");
             let error = read(&path).expect_err("too open");
             assert!(error.hint().expect("a hint").starts_with("chmod 600 "));
+        }
+    }
+
+    #[test]
+    fn a_credential_may_show_the_mask_of_its_access_control_list() {
+        let dir = directory();
+        let path = dir.path().join("credential");
+        create(&path, b"secret").expect("creates");
+        for (mode, read) in [(0o440, true), (0o400, true), (0o444, false), (0o460, false)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("chmod");
+            assert_eq!(read_credential(&path).is_ok(), read, "{mode:o}");
         }
     }
 

@@ -4,7 +4,19 @@ use std::path::PathBuf;
 
 use crate::key_file::KeyFileError;
 
+pub mod ledgertm;
 pub mod softsign;
+pub mod yubihsm;
+
+/// What a key is for: `key_type` of a soft key, `type` of a key in a YubiHSM.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum KeyType {
+    /// Signs votes and proposals.
+    #[default]
+    Consensus,
+    /// secp256k1; signs nothing since the original dropped transactions, but may stand in the file.
+    Account,
+}
 
 /// Why a provider could not open, make or import a key.
 #[derive(Debug, thiserror::Error)]

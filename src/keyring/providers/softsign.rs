@@ -22,7 +22,7 @@ mod memory;
 mod parse;
 
 pub use self::parse::KeyError;
-pub use crate::keyring::providers::ProviderError;
+pub use crate::keyring::providers::{KeyType, ProviderError};
 
 /// As in the configuration's section name.
 const NAME: &str = "softsign";
@@ -38,16 +38,6 @@ pub struct Config {
     pub key_format: Option<FileFormat>,
     /// The key file.
     pub path: PathBuf,
-}
-
-/// `key_type` of a soft key.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum KeyType {
-    /// Ed25519, signs votes and proposals.
-    #[default]
-    Consensus,
-    /// secp256k1; signs nothing since the original dropped transactions, but may stand in the file.
-    Account,
 }
 
 /// `key_format` of a soft key file.
