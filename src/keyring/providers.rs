@@ -1,4 +1,8 @@
 //! The key backends, one file each.
+//!
+//! A backend's `open` or `key` gives a [`Key`](crate::keyring::Key) that is ready to sign, or says why not. Where
+//! [`ProviderError::is_transient`] holds, `kms` has the chain's own threads call it again, with a growing wait, until the key is
+//! there; such a call comes back within the patience that it is given and is cheap while a device stays away.
 
 use std::path::PathBuf;
 
@@ -38,6 +42,27 @@ pub enum ProviderError {
         /// The file.
         path: PathBuf,
     },
+    /// A device that is not there yet, busy, or waits for a person. It is tried again; until it opens, its chains wait.
+    #[error("{device} is not ready: {reason}")]
+    NotReady {
+        /// The provider and what tells the device from others: `yubihsm 0012345678`.
+        device: String,
+        /// What was tried and what came of it, in one line.
+        reason: String,
+        /// What the operator can do about it.
+        hint: Option<String>,
+    },
+    /// A device that answers, and whose answer no second try will change: no such key, a missing capability, a wrong
+    /// password.
+    #[error("{device} cannot be used: {reason}")]
+    Unusable {
+        /// The provider and what tells the device from others: `yubihsm 0012345678`.
+        device: String,
+        /// What is wrong, in one line.
+        reason: String,
+        /// What the operator can do about it.
+        hint: Option<String>,
+    },
     /// The system gives no random numbers.
     #[error("the system's random numbers cannot be read")]
     Random(#[source] rand_core::Error),
@@ -50,7 +75,14 @@ impl ProviderError {
         match self {
             Self::File(error) => error.hint(),
             Self::Key { source, .. } => source.hint().map(Into::into),
+            Self::NotReady { hint, .. } | Self::Unusable { hint, .. } => hint.clone(),
             Self::Account { .. } | Self::Random(_) => None,
         }
+    }
+
+    /// Whether the same call may succeed later, without a new configuration: the chain waits then instead of failing.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::NotReady { .. })
     }
 }
