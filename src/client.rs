@@ -160,6 +160,7 @@ impl Serving {
         let Dialled {
             mut connection,
             peer,
+            ..
         } = connection::dial(
             &self.client.config.addr,
             self.client.identity.as_deref(),

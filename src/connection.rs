@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::shutdown::Shutdown;
+use crate::{
+    connection::secret_connection::{Generation, Part},
+    shutdown::Shutdown,
+};
 
 mod address;
 mod error;
@@ -95,12 +98,15 @@ pub struct Dialled {
     pub connection: Box<dyn Connection>,
     /// The peer; none on a unix socket, where nobody proves anything.
     pub peer: Option<Peer>,
+    /// The handshake that the peer spoke; none on a unix socket, which has none.
+    pub generation: Option<Generation>,
 }
 
 impl fmt::Debug for Dialled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dialled")
             .field("peer", &self.peer)
+            .field("generation", &self.generation)
             .finish_non_exhaustive()
     }
 }
@@ -152,7 +158,14 @@ pub fn dial_within(
         } => {
             let identity = identity.ok_or(ConnectionError::NoIdentity)?;
             let stream = tcp::connect(host, *port, &limits, shutdown)?;
-            secret_connection::establish(stream, identity, *peer_id, limits, Some(shutdown))
+            secret_connection::establish(
+                stream,
+                Part::Signer,
+                identity,
+                *peer_id,
+                limits,
+                Some(shutdown),
+            )
         }
         Address::Unix(path) => unix::establish(unix::connect(path)?, limits, Some(shutdown)),
         Address::UnixListen(path) => {
@@ -161,7 +174,8 @@ pub fn dial_within(
     }
 }
 
-/// The node's side of a tcp connection, for stand-in nodes: shakes hands over a stream that a listener accepted.
+/// The node's side of a tcp connection, for stand-in nodes of v0.34 and later: shakes hands over a stream that a listener
+/// accepted.
 ///
 /// # Errors
 /// `ConnectionError` if the handshake fails.
@@ -182,8 +196,22 @@ pub fn accept_tcp_within(
     stream: TcpStream,
     identity: &Identity,
 ) -> Result<Dialled, ConnectionError> {
+    accept_tcp_as(Generation::V034, limits, stream, identity)
+}
+
+/// Like `accept_tcp_within`, as a node of another generation.
+///
+/// # Errors
+/// As `accept_tcp`.
+pub fn accept_tcp_as(
+    generation: Generation,
+    limits: Limits,
+    stream: TcpStream,
+    identity: &Identity,
+) -> Result<Dialled, ConnectionError> {
     tcp::prepare(&stream)?;
-    secret_connection::establish(stream, identity, None, limits, None)
+    let part = Part::Node(generation);
+    secret_connection::establish(stream, part, identity, None, limits, None)
 }
 
 /// The node's side of a unix connection, for stand-in nodes.

@@ -314,7 +314,7 @@ fn each_breach_of_the_handshake_has_its_name() {
                 start: [0x02, 0x0a],
             },
         ),
-        (|_, _| vec![0x21, 0x20, 0x00], HandshakeError::Amino),
+        (|_, _| vec![0x21, 0x20, 0x00], HandshakeError::Generation),
         (
             |_, _| [&[0x22, 0x0a, 0x21][..], &[7; 32]].concat(),
             HandshakeError::Ephemeral,

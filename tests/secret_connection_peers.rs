@@ -15,8 +15,9 @@ use std::{
 
 use cometbft_p2p::{ReadMsg, WriteMsg};
 use prost::Message;
+use tendermint_p2p::secret_connection::Version;
 use tmkms::{
-    connection::{self, Address, Dialled, Identity, Peer},
+    connection::{self, Address, Dialled, Identity, Limits, Peer, secret_connection::Generation},
     shutdown::Shutdown,
 };
 
@@ -27,7 +28,8 @@ const SIZES: [usize; 6] = [0, 1, 1024, 1025, 3000, 100_000];
 #[derive(Clone, Copy)]
 enum Dials {
     We,
-    They,
+    /// And we are a node of this generation.
+    They(Generation),
 }
 
 fn run(dials: Dials, ours: impl FnOnce(Dialled), theirs: impl FnOnce(TcpStream) + Send) {
@@ -40,10 +42,11 @@ fn run(dials: Dials, ours: impl FnOnce(Dialled), theirs: impl FnOnce(TcpStream) 
             let address = Address::parse(&format!("tcp://127.0.0.1:{port}")).unwrap();
             ours(connection::dial(&address, Some(&identity), IDLE, &Shutdown::new()).unwrap());
         }
-        Dials::They => {
+        Dials::They(generation) => {
             scope.spawn(move || theirs(TcpStream::connect(("127.0.0.1", port)).unwrap()));
             let stream = listener.accept().unwrap().0;
-            ours(connection::accept_tcp(stream, &identity, IDLE).unwrap());
+            let limits = Limits::with_idle(IDLE);
+            ours(connection::accept_tcp_as(generation, limits, stream, &identity).unwrap());
         }
     });
 }
@@ -70,10 +73,10 @@ fn reversed(body: &[u8]) -> Vec<u8> {
     body.iter().rev().copied().collect()
 }
 
-fn tendermint_peer(stream: TcpStream) {
-    use tendermint_p2p::secret_connection::{SecretConnection, Version};
+fn tendermint_peer(version: Version, stream: TcpStream) {
     let key = ed25519_consensus::SigningKey::new(rand_core::OsRng);
-    let mut connection = SecretConnection::new(stream, key, Version::V0_34).unwrap();
+    let mut connection =
+        tendermint_p2p::secret_connection::SecretConnection::new(stream, key, version).unwrap();
     for _ in SIZES {
         // It knows bytes only, so the messages are taken apart here; and it gives whole frames only.
         let mut bytes = Vec::new();
@@ -97,24 +100,37 @@ fn tendermint_peer(stream: TcpStream) {
     }
 }
 
+const GENERATIONS: [(Version, Generation); 3] = [
+    (Version::Legacy, Generation::Legacy),
+    (Version::V0_33, Generation::V033),
+    (Version::V0_34, Generation::V034),
+];
+
 #[test]
-fn messages_pass_to_tendermint_p2p_and_back_when_we_dial() {
+fn messages_of_every_generation_pass_to_tendermint_p2p_and_back_when_we_dial() {
     let bodies = SIZES.map(body);
-    run(
-        Dials::We,
-        |ours| exchange(ours, &bodies, reversed),
-        tendermint_peer,
-    );
+    for (version, generation) in GENERATIONS {
+        run(
+            Dials::We,
+            |ours| {
+                assert_eq!(ours.generation, Some(generation));
+                exchange(ours, &bodies, reversed);
+            },
+            |stream| tendermint_peer(version, stream),
+        );
+    }
 }
 
 #[test]
-fn messages_pass_to_tendermint_p2p_and_back_when_it_dials() {
+fn messages_of_every_generation_pass_to_tendermint_p2p_and_back_when_it_dials() {
     let bodies = SIZES.map(body);
-    run(
-        Dials::They,
-        |ours| exchange(ours, &bodies, reversed),
-        tendermint_peer,
-    );
+    for (version, generation) in GENERATIONS {
+        run(
+            Dials::They(generation),
+            |ours| exchange(ours, &bodies, reversed),
+            |stream| tendermint_peer(version, stream),
+        );
+    }
 }
 
 fn cometbft_peer(stream: TcpStream) {
@@ -144,5 +160,9 @@ fn messages_pass_to_cometbft_p2p_and_back_when_we_dial() {
 
 #[test]
 fn messages_pass_to_cometbft_p2p_and_back_when_it_dials() {
-    run(Dials::They, cometbft_exchange, cometbft_peer);
+    run(
+        Dials::They(Generation::V034),
+        cometbft_exchange,
+        cometbft_peer,
+    );
 }

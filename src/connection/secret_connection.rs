@@ -1,6 +1,9 @@
-//! SecretConnection: the encrypted transport of CometBFT and Tendermint, generation v0.34 and later.
+//! SecretConnection: the encrypted transport of CometBFT and Tendermint, in all three generations.
+//!
+//! A node sends its first message without waiting for ours. The signer reads it before it says anything: its first bytes, and
+//! for old nodes their proof, tell the generation exactly, so that nobody has to configure it and no guess ends a node.
 
-use std::{net::TcpStream, time::Instant};
+use std::{fmt, net::TcpStream, time::Instant};
 
 use subtle::ConstantTimeEq;
 
@@ -21,9 +24,42 @@ use crate::{
 pub mod frame;
 pub mod handshake;
 pub mod keys;
+mod legacy;
+pub mod v033;
 mod v034;
 
 pub use self::{frame::FrameError, handshake::HandshakeError};
+
+/// The generation of a handshake.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Generation {
+    /// Tendermint up to v0.32.
+    Legacy,
+    /// Tendermint v0.33.
+    V033,
+    /// Tendermint v0.34 and later, and every CometBFT.
+    V034,
+}
+
+impl fmt::Display for Generation {
+    /// As `protocol_version` spells it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Legacy => "legacy",
+            Self::V033 => "v0.33",
+            Self::V034 => "v0.34",
+        })
+    }
+}
+
+/// Who we are in a handshake.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Part {
+    /// A signer that dials, and finds out what the node speaks.
+    Signer,
+    /// A stand-in for a node of this generation.
+    Node(Generation),
+}
 
 /// How many frames in a row may carry nothing. Go never sends one.
 const MAX_EMPTY_FRAMES: u32 = 16;
@@ -44,6 +80,7 @@ struct SecretConnection {
 /// was sent after the handshake.
 pub(super) fn establish(
     stream: TcpStream,
+    part: Part,
     identity: &Identity,
     pinned: Option<PeerId>,
     limits: Limits,
@@ -52,7 +89,8 @@ pub(super) fn establish(
     let deadline = socket::deadline(limits.handshake);
     let socket = Socket::new(Stream::Tcp(stream), limits.idle, limits.write, shutdown)?;
     let mut incoming = Incoming::new(socket);
-    let authenticated = shake(&mut incoming, identity, deadline).map_err(|error| match error {
+    let shaken = shake(part, &mut incoming, identity, deadline);
+    let (authenticated, generation) = shaken.map_err(|error| match error {
         SocketError::Deadline => ConnectionError::HandshakeTimeout {
             limit: limits.handshake,
         },
@@ -77,23 +115,92 @@ pub(super) fn establish(
     Ok(Dialled {
         connection: Box::new(Framed::new(transport, limits)),
         peer: Some(peer),
+        generation: Some(generation),
     })
 }
 
 fn shake(
+    part: Part,
     incoming: &mut Incoming,
     identity: &Identity,
     deadline: Instant,
-) -> Result<handshake::Authenticated, SocketError> {
-    let invalid = |error| SocketError::Invalid(ConnectionError::Handshake(error));
+) -> Result<(handshake::Authenticated, Generation), SocketError> {
     let hello = Hello::new().map_err(invalid)?;
-    incoming.socket.write(&hello.message(), deadline)?;
-    // The first two bytes tell the generation; an older one sends less than we would wait for.
-    v034::check_start(*incoming.peek(deadline)?).map_err(invalid)?;
+    match part {
+        Part::Signer => match *incoming.peek(deadline)? {
+            v034::START => {
+                incoming.socket.write(&hello.message(), deadline)?;
+                shake_v034(hello, incoming, identity, deadline)
+            }
+            legacy::START => {
+                incoming.socket.write(&hello.amino_message(), deadline)?;
+                let message = incoming.take(deadline)?;
+                let awaiting = hello.receive_amino(message).map_err(invalid)?;
+                let (authenticated, generation, proof) = awaiting
+                    .receive(incoming.take(deadline)?, identity)
+                    .map_err(invalid)?;
+                incoming.socket.write(&proof, deadline)?;
+                Ok((authenticated, generation))
+            }
+            start => Err(invalid(HandshakeError::Start { start })),
+        },
+        Part::Node(Generation::V034) => {
+            incoming.socket.write(&hello.message(), deadline)?;
+            expect_start(v034::START, incoming, deadline)?;
+            shake_v034(hello, incoming, identity, deadline)
+        }
+        Part::Node(generation) => {
+            incoming.socket.write(&hello.amino_message(), deadline)?;
+            expect_start(legacy::START, incoming, deadline)?;
+            let message = incoming.take(deadline)?;
+            let awaiting = hello.receive_amino(message).map_err(invalid)?;
+            let (awaiting, proof) = awaiting.prove(generation, identity).map_err(invalid)?;
+            incoming.socket.write(&proof, deadline)?;
+            let authenticated = awaiting.receive(incoming.take(deadline)?);
+            Ok((authenticated.map_err(invalid)?, generation))
+        }
+    }
+}
+
+/// The rest of a handshake since v0.34, after our first message.
+fn shake_v034(
+    hello: Hello,
+    incoming: &mut Incoming,
+    identity: &Identity,
+    deadline: Instant,
+) -> Result<(handshake::Authenticated, Generation), SocketError> {
     let message = incoming.take(deadline)?;
     let (awaiting, proof) = hello.receive(message, identity).map_err(invalid)?;
     incoming.socket.write(&proof, deadline)?;
-    awaiting.receive(incoming.take(deadline)?).map_err(invalid)
+    let authenticated = awaiting.receive(incoming.take(deadline)?);
+    Ok((authenticated.map_err(invalid)?, Generation::V034))
+}
+
+/// A node knows what it speaks: the first two bytes must be of the same kind, since another kind may be shorter than what
+/// we would wait for.
+fn expect_start(
+    expected: [u8; 2],
+    incoming: &mut Incoming,
+    deadline: Instant,
+) -> Result<(), SocketError> {
+    match *incoming.peek(deadline)? {
+        start if start == expected => Ok(()),
+        v034::START | legacy::START => Err(invalid(HandshakeError::Generation)),
+        start => Err(invalid(HandshakeError::Start { start })),
+    }
+}
+
+fn invalid(error: HandshakeError) -> SocketError {
+    SocketError::Invalid(ConnectionError::Handshake(error))
+}
+
+/// Puts pieces that have N bytes together into one array.
+fn concat<const N: usize, const K: usize>(pieces: [&[u8]; K]) -> [u8; N] {
+    let mut all = [0; N];
+    for (slot, byte) in all.iter_mut().zip(pieces.into_iter().flatten()) {
+        *slot = *byte;
+    }
+    all
 }
 
 impl Transport for SecretConnection {
@@ -232,8 +339,8 @@ mod tests {
             assert_eq!(sizes, [1, 1, 1, 2, 4].map(|frames| frames * SEALED));
         });
         let identity = Identity::from_seed(&[1; 32]);
-        let mut signer =
-            establish(ours, &identity, None, Limits::default(), None).expect("a handshake");
+        let mut signer = establish(ours, Part::Signer, &identity, None, Limits::default(), None)
+            .expect("a handshake");
         for size in [0, 1022, 1023, 4000] {
             signer.connection.write(&vec![0; size]).expect("writes");
         }

@@ -71,6 +71,7 @@ pub(super) fn establish(
     Ok(Dialled {
         connection: Box::new(Framed::new(transport, limits)),
         peer: None,
+        generation: None,
     })
 }
 

@@ -1,4 +1,5 @@
-//! The handshake as consuming states, without any input or output: `Hello → AwaitingAuth → Authenticated`.
+//! The handshake as consuming states, without any input or output: `Hello → AwaitingAuth → Authenticated` with a node from v0.34
+//! on, `Hello → AwaitingProof → Authenticated` with an older one.
 //!
 //! Only the last one gives the frame keys away, so that nothing but the handshake itself can be said before the peer has
 //! proved who it is. There are no roles: both sides do the same (protocol.md 1.1).
@@ -13,8 +14,11 @@ use crate::{
     connection::{
         Identity,
         secret_connection::{
+            Generation,
             frame::{FrameError, Opener, SEALED, Sealer},
             keys::{self, Derived, Side},
+            legacy,
+            v033::AwaitingProof,
             v034,
         },
     },
@@ -29,6 +33,7 @@ pub struct Hello {
 
 /// The keys are agreed on; the peer has not proved yet who it is.
 pub struct AwaitingAuth {
+    generation: Generation,
     sealer: Sealer,
     opener: Opener,
     challenge: [u8; 32],
@@ -80,7 +85,40 @@ impl Hello {
         message: &[u8; v034::EPHEMERAL],
         identity: &Identity,
     ) -> Result<(AwaitingAuth, Vec<u8>), HandshakeError> {
-        let theirs = v034::read_ephemeral(message)?;
+        let agreed = self.agree(v034::read_ephemeral(message)?)?;
+        let mut sealer = Sealer::new(&agreed.derived.send_key());
+        let proof = v034::auth_message(
+            identity.public_key().as_bytes(),
+            &identity.sign(&agreed.merlin),
+        );
+        let mut frame = Vec::with_capacity(SEALED);
+        sealer
+            .seal(&[], &proof, &mut frame)
+            .map_err(HandshakeError::Frame)?;
+        let opener = Opener::new(&agreed.derived.receive_key());
+        let next = AwaitingAuth::new(Generation::V034, sealer, opener, agreed.merlin);
+        Ok((next, frame))
+    }
+
+    /// What to send first to a node up to v0.33, in clear (34 bytes).
+    #[must_use]
+    pub fn amino_message(&self) -> [u8; legacy::EPHEMERAL] {
+        legacy::ephemeral_message(&self.public)
+    }
+
+    /// Takes the first message of a node up to v0.33. Nothing is sent before its proof has come.
+    ///
+    /// # Errors
+    /// As `receive`.
+    pub fn receive_amino(
+        self,
+        message: &[u8; legacy::EPHEMERAL],
+    ) -> Result<AwaitingProof, HandshakeError> {
+        let agreed = self.agree(legacy::read_ephemeral(message)?)?;
+        Ok(AwaitingProof::new(&agreed))
+    }
+
+    fn agree(self, theirs: [u8; 32]) -> Result<Agreed, HandshakeError> {
         if theirs == self.public {
             return Err(HandshakeError::Reflected);
         }
@@ -93,38 +131,47 @@ impl Hello {
         } else {
             (&theirs, &self.public, Side::Upper)
         };
-        let derived = Derived::new(dh.as_bytes(), side);
-        let challenge = keys::challenge(low, high, dh.as_bytes());
-        let mut sealer = Sealer::new(&derived.send_key());
-        let proof =
-            v034::auth_message(identity.public_key().as_bytes(), &identity.sign(&challenge));
-        let mut frame = Vec::with_capacity(SEALED);
-        sealer
-            .seal(&[], &proof, &mut frame)
-            .map_err(HandshakeError::Frame)?;
-        let next = AwaitingAuth {
-            sealer,
-            opener: Opener::new(&derived.receive_key()),
-            challenge,
-        };
-        Ok((next, frame))
+        Ok(Agreed {
+            derived: Derived::new(dh.as_bytes(), side),
+            merlin: keys::challenge(low, high, dh.as_bytes()),
+        })
     }
 }
 
+/// What both sides know after their first messages.
+pub(super) struct Agreed {
+    /// Frame keys, and the challenge up to v0.32.
+    pub(super) derived: Derived,
+    /// The challenge since v0.33.
+    pub(super) merlin: [u8; 32],
+}
+
 impl AwaitingAuth {
+    pub(super) fn new(
+        generation: Generation,
+        sealer: Sealer,
+        opener: Opener,
+        challenge: [u8; 32],
+    ) -> Self {
+        Self {
+            generation,
+            sealer,
+            opener,
+            challenge,
+        }
+    }
+
     /// Takes the peer's proof, which fills one frame.
     ///
     /// # Errors
     /// `HandshakeError` if the frame does not open, or the proof in it is none.
     pub fn receive(mut self, frame: &mut [u8; SEALED]) -> Result<Authenticated, HandshakeError> {
         let message = self.opener.open(frame).map_err(HandshakeError::Frame)?;
-        let (key, signature) = v034::read_auth(message)?;
-        let peer = PublicKey::ed25519(key).map_err(|_| HandshakeError::Key)?;
-        // A key of small order has signatures that are valid for any message.
-        let PublicKey::Ed25519(point) = &peer;
-        if point.is_weak() {
-            return Err(HandshakeError::Key);
-        }
+        let (key, signature) = match self.generation {
+            Generation::Legacy | Generation::V033 => legacy::read_auth(message)?,
+            Generation::V034 => v034::read_auth(message)?,
+        };
+        let peer = believable(key)?;
         if !peer.verifies(&self.challenge, &Signature::Ed25519(*signature)) {
             return Err(HandshakeError::Signature);
         }
@@ -134,6 +181,17 @@ impl AwaitingAuth {
             peer,
         })
     }
+}
+
+/// A peer's key that its signature can be held against.
+pub(super) fn believable(key: &[u8; 32]) -> Result<PublicKey, HandshakeError> {
+    let peer = PublicKey::ed25519(key).map_err(|_| HandshakeError::Key)?;
+    // A key of small order has signatures that are valid for any message.
+    let PublicKey::Ed25519(point) = &peer;
+    if point.is_weak() {
+        return Err(HandshakeError::Key);
+    }
+    Ok(peer)
 }
 
 impl fmt::Debug for Hello {
@@ -168,9 +226,9 @@ pub enum HandshakeError {
         /// The first two bytes.
         start: [u8; 2],
     },
-    /// A node up to v0.33.
-    #[error("the peer begins the handshake of Tendermint v0.33 and older")]
-    Amino,
+    /// Another generation than the one that this side was told to speak.
+    #[error("the peer begins another generation's handshake")]
+    Generation,
     /// Not exactly a 32-byte key.
     #[error("the ephemeral key's message is malformed")]
     Ephemeral,
@@ -205,11 +263,11 @@ impl HandshakeError {
             Self::Start { .. } | Self::Ephemeral => {
                 "does addr name the node's priv_validator_laddr, and not its RPC or P2P port?"
             }
-            Self::Amino => "this version serves nodes from v0.34 on",
             Self::Frame(_) | Self::Signature => {
-                "something between here and the node changes the bytes, or the node is older than v0.34"
+                "something between here and the node changes the bytes"
             }
             Self::Random
+            | Self::Generation
             | Self::LowOrder
             | Self::Reflected
             | Self::Auth

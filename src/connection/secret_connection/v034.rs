@@ -2,27 +2,20 @@
 //!
 //! Only the exact form is read. Go also takes keys of other lengths, and cuts or fills them; nobody sends those.
 
-use crate::connection::secret_connection::HandshakeError;
+use crate::connection::secret_connection::{HandshakeError, concat};
 
 /// `22 0a 20` and the key: `BytesValue { value = 1 }`.
 pub(super) const EPHEMERAL: usize = 35;
 /// `66`, the public key and the signature: `AuthSigMessage { pub_key = 1, sig = 2 }`.
 pub(super) const AUTH: usize = 103;
 
+/// How the first message begins, and no message of an older generation does.
+pub(super) const START: [u8; 2] = [0x22, 0x0a];
+
 const EPHEMERAL_HEAD: [u8; 3] = [0x22, 0x0a, 0x20];
-const AMINO_HEAD: [u8; 2] = [0x21, 0x20];
 const AUTH_HEAD: [u8; 3] = [0x66, 0x0a, 0x22];
 const ED25519_HEAD: [u8; 2] = [0x0a, 0x20];
 const SIGNATURE_HEAD: [u8; 2] = [0x12, 0x40];
-
-/// Whether the first two bytes can begin our kind of handshake; older nodes say who they are here.
-pub(super) fn check_start(start: [u8; 2]) -> Result<(), HandshakeError> {
-    match start {
-        [0x22, 0x0a] => Ok(()),
-        AMINO_HEAD => Err(HandshakeError::Amino),
-        _ => Err(HandshakeError::Start { start }),
-    }
-}
 
 /// The message that carries an ephemeral public key.
 pub(super) fn ephemeral_message(key: &[u8; 32]) -> [u8; EPHEMERAL] {
@@ -56,13 +49,4 @@ pub(super) fn read_auth(message: &[u8]) -> Result<(&[u8; 32], &[u8; 64]), Handsh
     let (key, rest) = rest.split_first_chunk().ok_or(malformed)?;
     let signature = rest.strip_prefix(&SIGNATURE_HEAD).ok_or(malformed)?;
     Ok((key, signature.try_into().map_err(|_| malformed)?))
-}
-
-/// Puts pieces that have N bytes together into one array.
-fn concat<const N: usize, const K: usize>(pieces: [&[u8]; K]) -> [u8; N] {
-    let mut all = [0; N];
-    for (slot, byte) in all.iter_mut().zip(pieces.into_iter().flatten()) {
-        *slot = *byte;
-    }
-    all
 }
