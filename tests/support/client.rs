@@ -1,0 +1,178 @@
+//! A client's thread in this process, and the node that it dials. Its codec and its key can be replaced by ones that fail.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_debug_implementations,
+    clippy::unwrap_used,
+    reason = "shared by several test crates, none of which uses all of it; a test fails by panicking"
+)]
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, mpsc},
+    time::{Duration, Instant},
+};
+
+use tmkms::{
+    chain::{Chain, GuardedKey},
+    client::{Client, Config},
+    codec::{
+        Codec,
+        proto::{Options, Proto, Raw},
+    },
+    connection::{Address, Identity},
+    event::{Event, Sink},
+    keyring::{Key, Signer, providers::softsign},
+    privval::{ChainId, Step},
+    protection::{
+        Guard, Record,
+        store::file::{self, FileStore},
+    },
+    shutdown::Shutdown,
+};
+
+use crate::node_side::{Ballot, Link, Listener, Validator, block, now};
+
+/// How long a test waits for what must come.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Keeps every event.
+#[derive(Default)]
+pub struct Told(pub Mutex<Vec<Event>>);
+
+impl Sink for Told {
+    fn tell(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
+
+impl Told {
+    /// How many events are like that.
+    pub fn count(&self, which: impl Fn(&Event) -> bool) -> usize {
+        self.0.lock().unwrap().iter().filter(|e| which(e)).count()
+    }
+}
+
+/// A running client and the address that it dials.
+pub struct Running {
+    pub listener: Listener,
+    pub chain: ChainId,
+    pub told: Arc<Told>,
+    pub shutdown: Shutdown,
+    ended: mpsc::Receiver<()>,
+    _directory: tempfile::TempDir,
+}
+
+/// What a test may replace.
+pub struct Parts {
+    pub reconnect: bool,
+    pub codec: fn(Proto) -> Box<dyn Codec>,
+    pub signer: fn(Arc<dyn Signer>) -> Arc<dyn Signer>,
+}
+
+/// Nothing replaced.
+pub const PLAIN: Parts = Parts {
+    reconnect: true,
+    codec: |proto| Box::new(proto),
+    signer: |signer| signer,
+};
+
+impl Running {
+    /// Starts one.
+    pub fn new(parts: &Parts) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let listener = Listener::bind("tcp://127.0.0.1:0").unwrap();
+        let chain = ChainId::new("client-1").unwrap();
+        let key = key(&directory.path().join("key"), parts.signer);
+        let record = directory.path().join("record");
+        let public = key.signer.public_key().clone();
+        file::create(&record, &chain, &public, &Record::never_signed()).unwrap();
+        let guard = Guard::new(FileStore::open(&record, &chain, &public).unwrap().store);
+        let told = Arc::new(Told::default());
+        let shutdown = Shutdown::new();
+        let client = Client {
+            config: Config {
+                addr: Address::parse(&listener.addr().unwrap()).unwrap(),
+                chain_id: chain.clone(),
+                reconnect: parts.reconnect,
+                timeout: Duration::from_secs(10),
+                secret_key: None,
+                max_height: None,
+                sign_raw_bytes: Vec::new(),
+                sign_bytes: false,
+            },
+            chain: Arc::new(Chain::new(chain.clone(), GuardedKey { key, guard }, false)),
+            identity: Some(Arc::new(Identity::generate().unwrap())),
+            codec: (parts.codec)(Proto::new(Options {
+                chain_id: chain.clone(),
+                sign_extensions: true,
+                raw: Raw::Refuse,
+            })),
+            sink: told.clone(),
+            shutdown: shutdown.clone(),
+        };
+        let (end, ended) = mpsc::channel::<()>();
+        client.spawn(end).unwrap();
+        Self {
+            listener,
+            chain,
+            told,
+            shutdown,
+            ended,
+            _directory: directory,
+        }
+    }
+
+    /// The next dial.
+    pub fn accept(&self) -> Link {
+        let begun = Instant::now();
+        let link = self.listener.accept(|| begun.elapsed() > PATIENCE).unwrap();
+        link.expect("the client dials")
+    }
+
+    /// The next dial, and what a node asks first.
+    pub fn meet(&self) -> (Link, Validator) {
+        let mut link = self.accept();
+        let validator = Validator::meet(&mut link, &self.chain).unwrap();
+        (link, validator)
+    }
+
+    /// Waits for the thread's end: what it held is dropped then.
+    pub fn has_ended(&self) -> bool {
+        self.ended.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Disconnected)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shutdown.request();
+    }
+}
+
+/// A new soft key in a file, changed.
+pub fn key(path: &Path, change: fn(Arc<dyn Signer>) -> Arc<dyn Signer>) -> Key {
+    softsign::generate(path).unwrap();
+    let key = softsign::open(&softsign::Config {
+        chain_ids: Vec::new(),
+        key_type: softsign::KeyType::Consensus,
+        key_format: None,
+        path: path.to_owned(),
+    });
+    let Key { provider, signer } = key.unwrap();
+    Key {
+        provider,
+        signer: change(signer),
+    }
+}
+
+/// A prevote for a block.
+pub fn prevote(height: i64) -> Ballot {
+    Ballot {
+        step: Step::Prevote,
+        height,
+        round: 0,
+        block: Some(block(height, 0)),
+        timestamp: now(),
+        extension: None,
+    }
+}
