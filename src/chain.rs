@@ -1,5 +1,7 @@
 //! A chain: its ID, its key with the guard of that key, and its policy. [`Chain::sign`] is the one door to a signature.
 
+mod waiting;
+
 use std::path::PathBuf;
 
 use crate::{
@@ -11,6 +13,8 @@ use crate::{
         StoreError, hook,
     },
 };
+
+pub use self::waiting::{Attempt, NotOpen, Open, Served, Waiting};
 
 /// `[[chain]]`: one chain that keys sign for.
 #[derive(Clone, Debug, Eq, PartialEq)]

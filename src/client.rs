@@ -15,7 +15,7 @@ use std::{
 use rand_core::{OsRng, RngCore};
 
 use crate::{
-    chain::Chain,
+    chain::{Attempt, Chain, Served},
     codec::Codec,
     connection::{self, Address, ConnectionError, Dialled, Identity, Peer},
     event::{self, Event, Sink},
@@ -32,6 +32,10 @@ const REDIAL: Duration = Duration::from_millis(900);
 
 /// The longest wait after handshakes that fail one after the other: an old node's listener dies of too many.
 const BACK_OFF_LIMIT: Duration = Duration::from_secs(10);
+
+/// The first and the longest wait between two tries to open a chain whose key is not there yet.
+const OPEN_AGAIN: Duration = Duration::from_millis(500);
+const OPEN_AGAIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// `[[validator]]`: one node to serve.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -58,8 +62,9 @@ pub struct Config {
 pub struct Client {
     /// Where and how to dial.
     pub config: Config,
-    /// The chain that is signed for; shared with the chain's other nodes.
-    pub chain: Arc<Chain>,
+    /// The chain that is signed for; shared with the chain's other nodes. The node is not dialled before it is open: a node
+    /// that asks for a public key and gets none exits.
+    pub chain: Served,
     /// Our side of a SecretConnection; none for a unix socket.
     pub identity: Option<Arc<Identity>>,
     /// The node's wire dialect.
@@ -77,8 +82,8 @@ impl Client {
         format!("{}@{}", self.config.chain_id, self.config.addr)
     }
 
-    /// Starts the thread. It ends on shutdown, or with the first connection when `reconnect` is off; `ended` is dropped then,
-    /// however it ends.
+    /// Starts the thread. It ends on shutdown, with the first connection when `reconnect` is off, or when its chain can never
+    /// be opened; `ended` is dropped then, however it ends.
     ///
     /// # Errors
     /// The system has no thread to give.
@@ -128,10 +133,13 @@ impl Serving {
     }
 
     fn run(mut self) {
+        let Some(chain) = self.open_chain() else {
+            return;
+        };
         while !self.client.shutdown.is_requested() {
             // A panic is the end of this session only; what it may have left half-done is the guard's lock, and that
             // is poisoned by type.
-            let ended = catch_unwind(AssertUnwindSafe(|| self.connect_and_serve()));
+            let ended = catch_unwind(AssertUnwindSafe(|| self.connect_and_serve(&chain)));
             if self.client.shutdown.is_requested() {
                 return;
             }
@@ -151,12 +159,31 @@ impl Serving {
         }
     }
 
-    fn connect_and_serve(&mut self) -> Ended {
-        let Err(error) = self.try_serve();
+    /// Waits until the chain is open; `None` if it never will be, and on shutdown.
+    fn open_chain(&mut self) -> Option<Arc<Chain>> {
+        let mut wait = OPEN_AGAIN;
+        loop {
+            match catch_unwind(AssertUnwindSafe(|| self.client.chain.try_open())) {
+                Ok(Attempt::Open(chain)) => return Some(chain),
+                Ok(Attempt::Failed) => return None,
+                Ok(Attempt::NotYet) => {}
+                Err(panic) => {
+                    self.tell_end(&format!("internal crash: {}", panic_text(panic.as_ref())));
+                }
+            }
+            if self.client.shutdown.wait(jittered(wait)) {
+                return None;
+            }
+            wait = (wait * 2).min(OPEN_AGAIN_LIMIT);
+        }
+    }
+
+    fn connect_and_serve(&mut self, chain: &Chain) -> Ended {
+        let Err(error) = self.try_serve(chain);
         Ended(error)
     }
 
-    fn try_serve(&mut self) -> Result<Infallible, SessionError> {
+    fn try_serve(&mut self, chain: &Chain) -> Result<Infallible, SessionError> {
         let Dialled {
             mut connection,
             peer,
@@ -172,7 +199,7 @@ impl Serving {
         self.tell_connected(peer);
         Session {
             validator: self.validator.clone(),
-            chain: &self.client.chain,
+            chain,
             max_height: self.client.config.max_height,
             sink: self.client.sink.as_ref(),
         }

@@ -1,6 +1,7 @@
 //! `tmkms start`: serves every configured validator until it is told to stop.
 
 use std::{
+    collections::BTreeMap,
     io,
     path::Path,
     sync::{
@@ -22,10 +23,11 @@ use signal_hook::{
 
 use crate::{
     application::APP,
+    chain::{Served, Waiting},
     client::Client,
     commands::{Failure, Global},
     config::Config,
-    event::{self, Event, Sink},
+    event::{Event, Sink},
     kms::{self, Kms, Plan},
     shutdown::Shutdown,
 };
@@ -78,11 +80,28 @@ fn run(config_path: &Path, sink: &Arc<dyn Sink>) -> Result<(), Failure> {
         return Err(nothing_to_serve(kms.failed));
     }
     tell_failed(&kms.failed, sink);
+    let waiting = waiting_chains(&kms.clients);
     let count = spawn_all(kms.clients, &news)?;
-    // Ready: the records are locked and the keys are open. Without systemd these calls do nothing.
+    // Ready: the records are locked and the keys are open, but for those of devices that are not there. Without systemd these calls do nothing.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     serve(count, &heard, &shutdown, sink);
-    Ok(())
+    let failed = waiting.iter().filter_map(|(chain, waiting)| {
+        let reason = waiting.failure().filter(|_| !shutdown.is_requested())?;
+        Some(Failure::new(format!("chain {chain} cannot be served")).cause(reason))
+    });
+    match failed.reduce(Failure::and) {
+        Some(failure) => Err(failure),
+        None => Ok(()),
+    }
+}
+
+/// The chains that were not open at start.
+fn waiting_chains(clients: &[Client]) -> BTreeMap<String, Arc<Waiting>> {
+    let waiting = |client: &Client| match &client.chain {
+        Served::Waiting(waiting) => Some((client.config.chain_id.to_string(), waiting.clone())),
+        Served::Open(_) => None,
+    };
+    clients.iter().filter_map(waiting).collect()
 }
 
 /// Sends `ClientEnded` when the thread that holds it ends, also by a panic.
@@ -139,7 +158,7 @@ fn serve(count: usize, heard: &Receiver<News>, shutdown: &Shutdown, sink: &Arc<d
     } else if shutdown.is_requested() {
         "Shutdown completed successfully".to_owned()
     } else {
-        "every validator connection has ended and `reconnect` is off".to_owned()
+        "no validator is left to be served: its connection has ended and `reconnect` is off, or its chain cannot be opened".to_owned()
     };
     notice(sink, text);
 }
@@ -186,11 +205,7 @@ fn raise_descriptor_limit() {
 
 fn tell_failed(failed: &[(String, kms::Error)], sink: &Arc<dyn Sink>) {
     for (chain, error) in failed {
-        let mut reason = format!("not served: {}", event::in_one_line(error));
-        if let Some(hint) = error.hint() {
-            reason = format!("{reason} (hint: {hint})");
-        }
-        let chain = chain.clone();
+        let (chain, reason) = (chain.clone(), format!("not served: {}", error.with_hint()));
         sink.tell(&Event::Stopped { chain, reason });
     }
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use tmkms::{
-    chain::{Chain, GuardedKey},
+    chain::{Chain, GuardedKey, Served},
     client::{Client, Config},
     codec::{
         Codec,
@@ -80,6 +80,11 @@ pub const PLAIN: Parts = Parts {
 impl Running {
     /// Starts one.
     pub fn new(parts: &Parts) -> Self {
+        Self::serving(parts, Served::from)
+    }
+
+    /// Starts one whose chain may have to wait.
+    pub fn serving(parts: &Parts, served: impl FnOnce(Chain) -> Served) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let listener = Listener::bind("tcp://127.0.0.1:0").unwrap();
         let chain = ChainId::new("client-1").unwrap();
@@ -101,7 +106,7 @@ impl Running {
                 sign_raw_bytes: Vec::new(),
                 sign_bytes: false,
             },
-            chain: Arc::new(Chain::new(chain.clone(), GuardedKey { key, guard }, false)),
+            chain: served(Chain::new(chain.clone(), GuardedKey { key, guard }, false)),
             identity: Some(Arc::new(Identity::generate().unwrap())),
             codec: (parts.codec)(Proto::new(Options {
                 chain_id: chain.clone(),

@@ -159,3 +159,15 @@ fn signed_raw_bytes_come_back_in_member_ten() {
         format!("52420a40{}", hex(&made))
     );
 }
+
+#[test]
+fn try_again_is_an_empty_message_and_only_for_votes_and_proposals() {
+    for kind in [Kind::Vote, Kind::Proposal] {
+        let mut out = Vec::new();
+        assert!(codec().try_again(kind, &mut out));
+        assert!(out.is_empty());
+    }
+    for kind in [Kind::Ping, Kind::PubKey, Kind::Raw] {
+        assert!(!codec().try_again(kind, &mut Vec::new()));
+    }
+}

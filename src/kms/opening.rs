@@ -1,0 +1,330 @@
+//! Opening what a plan names: identity keys, keys, records, chains.
+
+use std::{collections::HashMap, path::Path, sync::Arc, time::Instant};
+
+use crate::{
+    chain::{self, Chain, GuardedKey, NotOpen, Served, Waiting},
+    client::{self, Client},
+    codec::proto::{self, Proto},
+    connection::{Address, Identity, IdentityError},
+    event::{self, Event, Sink},
+    keyring::{
+        Key,
+        format::format_key,
+        providers::{ProviderError, softsign},
+    },
+    kms::{ChainPlan, Plan},
+    protection::{
+        Guard,
+        hook::{self, HookError},
+        store::file::{FileStore, OpenError},
+    },
+    shutdown::Shutdown,
+};
+
+/// Everything that `start` needs, opened and locked.
+#[derive(Debug)]
+pub struct Kms {
+    /// The nodes to serve.
+    pub clients: Vec<Client>,
+    /// Chains that could not be opened, with the reason.
+    pub failed: Vec<(String, Error)>,
+}
+
+impl Kms {
+    /// Opens keys and records. Chains that fail are in `failed`; one whose key may still come is served as soon as it is there.
+    #[must_use]
+    pub fn open(plan: &Plan<'_>, sink: &Arc<dyn Sink>, shutdown: &Shutdown) -> Self {
+        let mut opened = Opened::default();
+        let mut kms = Self {
+            clients: Vec::new(),
+            failed: Vec::new(),
+        };
+        for chain in &plan.chains {
+            match open_clients(chain, &mut opened, sink, shutdown) {
+                Ok(clients) => kms.clients.extend(clients),
+                Err(error) => kms.failed.push((chain.chain.id.to_string(), error)),
+            }
+        }
+        kms
+    }
+}
+
+/// Keys and identities that several chains share, each opened once.
+#[derive(Default)]
+struct Opened<'a> {
+    keys: HashMap<&'a Path, Key>,
+    identities: HashMap<&'a Path, Arc<Identity>>,
+}
+
+/// One try for a chain's key. A call comes back soon, and tells a device that may come later from one that never will do.
+type KeySource = Box<dyn FnMut() -> Result<Key, ProviderError> + Send>;
+
+impl<'a> Opened<'a> {
+    /// Where a chain's key comes from. What is shared by several chains is opened or started here.
+    fn key_source(&mut self, plan: &ChainPlan<'a>) -> Result<KeySource, ProviderError> {
+        let path = plan.key.path.as_path();
+        let key = match self.keys.get(path) {
+            Some(key) => key.clone(),
+            None => {
+                let key = softsign::open(plan.key)?;
+                self.keys.insert(path, key.clone());
+                key
+            }
+        };
+        Ok(Box::new(move || Ok(key.clone())))
+    }
+}
+
+fn open_clients<'a>(
+    plan: &ChainPlan<'a>,
+    opened: &mut Opened<'a>,
+    sink: &Arc<dyn Sink>,
+    shutdown: &Shutdown,
+) -> Result<Vec<Client>, Error> {
+    let mut identities = Vec::with_capacity(plan.validators.len());
+    for validator in &plan.validators {
+        identities.push(open_identity(validator, opened, sink)?);
+    }
+    let source = opened.key_source(plan)?;
+    let chain = open_or_wait(plan.chain, source, sink)?;
+    let clients = plan.validators.iter().zip(identities);
+    Ok(clients
+        .map(|(validator, identity)| Client {
+            config: (*validator).clone(),
+            chain: chain.clone(),
+            identity,
+            codec: Box::new(Proto::new(codec_options(plan.chain, validator))),
+            sink: sink.clone(),
+            shutdown: shutdown.clone(),
+        })
+        .collect())
+}
+
+/// The chain, if its key is there. Otherwise the chain waits, and its clients' threads open it.
+fn open_or_wait(
+    config: &chain::Config,
+    mut source: KeySource,
+    sink: &Arc<dyn Sink>,
+) -> Result<Served, Error> {
+    let error = match source() {
+        Ok(key) => return Ok(open_chain(config, key, sink.as_ref())?.into()),
+        Err(error) if error.is_transient() => error,
+        Err(error) => return Err(error.into()),
+    };
+    let mut later = Later {
+        config: config.clone(),
+        source,
+        sink: sink.clone(),
+        since: Instant::now(),
+        told: String::new(),
+    };
+    later.tell_waiting(&error);
+    Ok(Served::Waiting(Arc::new(Waiting::new(Box::new(
+        move || later.try_open(),
+    )))))
+}
+
+/// A chain whose key is not there yet.
+struct Later {
+    config: chain::Config,
+    source: KeySource,
+    sink: Arc<dyn Sink>,
+    since: Instant,
+    /// Why it waits, as it was told last.
+    told: String,
+}
+
+impl Later {
+    fn try_open(&mut self) -> Result<Chain, NotOpen> {
+        let failed = match (self.source)() {
+            Ok(key) => match open_chain(&self.config, key, self.sink.as_ref()) {
+                Ok(chain) => {
+                    let (id, waited) = (&self.config.id, self.since.elapsed().as_secs());
+                    let text =
+                        format!("chain {id}: its key is there after {waited} s, it is served now");
+                    notice(self.sink.as_ref(), text);
+                    return Ok(chain);
+                }
+                Err(error) => error,
+            },
+            Err(error) if error.is_transient() => {
+                self.tell_waiting(&error);
+                return Err(NotOpen::NotYet);
+            }
+            Err(error) => error.into(),
+        };
+        let reason = failed.with_hint();
+        self.sink.tell(&Event::Stopped {
+            chain: self.config.id.to_string(),
+            reason: format!("not served: {reason}"),
+        });
+        Err(NotOpen::Failed(reason))
+    }
+
+    /// Says why the chain waits, if that is not what was said last.
+    fn tell_waiting(&mut self, error: &ProviderError) {
+        let text = with_hint(error, error.hint());
+        if text != self.told {
+            self.sink.tell(&Event::Warning {
+                subject: format!("chain {}", self.config.id),
+                text: format!("not served until its key is there: {text}"),
+            });
+            self.told = text;
+        }
+    }
+}
+
+fn open_chain(config: &chain::Config, key: Key, sink: &dyn Sink) -> Result<Chain, Error> {
+    let public_key = key.signer.public_key().clone();
+    let shown = format_key(&public_key, config.key_format.as_ref());
+    notice(
+        sink,
+        format!(
+            "[keyring:{}] added consensus {} key: {shown}",
+            key.provider,
+            public_key.algorithm()
+        ),
+    );
+    let store = FileStore::open(&config.state_file, &config.id, &public_key)?;
+    for note in store.notes {
+        notice(sink, format!("chain {}: {note}", config.id));
+    }
+    let mut store = store.store;
+    if let Some(hook) = &config.state_hook {
+        run_hook(hook, &mut store, config, sink)?;
+    }
+    let consensus = GuardedKey {
+        key,
+        guard: Guard::new(store),
+    };
+    Ok(Chain::new(
+        config.id.clone(),
+        consensus,
+        config.strict_rounds,
+    ))
+}
+
+fn run_hook(
+    config: &hook::Config,
+    store: &mut FileStore,
+    chain: &chain::Config,
+    sink: &dyn Sink,
+) -> Result<(), Error> {
+    match hook::run(config) {
+        Ok(height) => {
+            if let Some(note) = store.raise_from_hook(height)? {
+                notice(sink, format!("chain {}: {note}", chain.id));
+            }
+            Ok(())
+        }
+        Err(error) if config.fail_closed => Err(error.into()),
+        Err(error) => {
+            sink.tell(&Event::Warning {
+                subject: format!("chain {}", chain.id),
+                text: format!(
+                    "state_hook failed, going on without it (fail_closed = false): {}",
+                    event::in_one_line(&error)
+                ),
+            });
+            Ok(())
+        }
+    }
+}
+
+fn open_identity<'a>(
+    validator: &'a client::Config,
+    opened: &mut Opened<'a>,
+    sink: &Arc<dyn Sink>,
+) -> Result<Option<Arc<Identity>>, Error> {
+    let (Address::Tcp { .. }, Some(path)) = (&validator.addr, validator.secret_key.as_deref())
+    else {
+        return Ok(None);
+    };
+    if let Some(identity) = opened.identities.get(path) {
+        return Ok(Some(identity.clone()));
+    }
+    let (identity, created) = Identity::load_or_create(path)?;
+    if created {
+        notice(
+            sink.as_ref(),
+            format!("created the identity key {}", path.display()),
+        );
+    }
+    notice(
+        sink.as_ref(),
+        format!("KMS node ID: {}", identity.peer_id()),
+    );
+    let identity = Arc::new(identity);
+    opened.identities.insert(path, identity.clone());
+    Ok(Some(identity))
+}
+
+fn codec_options(chain: &chain::Config, validator: &client::Config) -> proto::Options {
+    proto::Options {
+        chain_id: chain.id.clone(),
+        sign_extensions: chain.sign_extensions,
+        raw: if validator.sign_bytes {
+            proto::Raw::SignBytes
+        } else if validator.sign_raw_bytes.is_empty() {
+            proto::Raw::Refuse
+        } else {
+            proto::Raw::Celestia {
+                prefixes: validator.sign_raw_bytes.clone(),
+            }
+        },
+    }
+}
+
+fn with_hint(error: &dyn std::error::Error, hint: Option<String>) -> String {
+    let text = event::in_one_line(error);
+    match hint {
+        Some(hint) => format!("{text} (hint: {hint})"),
+        None => text,
+    }
+}
+
+fn notice(sink: &dyn Sink, text: String) {
+    sink.tell(&Event::Notice { text });
+}
+
+/// Why a chain is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its key.
+    #[error(transparent)]
+    Key(#[from] ProviderError),
+    /// Its record.
+    #[error(transparent)]
+    Record(#[from] OpenError),
+    /// Its identity key.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// Its state hook did not answer.
+    #[error("state_hook failed")]
+    Hook(#[from] HookError),
+}
+
+impl Error {
+    /// The error with its causes and its hint, in one line.
+    #[must_use]
+    pub fn with_hint(&self) -> String {
+        with_hint(self, self.hint())
+    }
+
+    /// What the operator can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Key(error) => error.hint(),
+            Self::Record(error) => error.hint(),
+            Self::Identity(error) => error.hint(),
+            Self::Hook(_) => Some(
+                "run the command by hand; `fail_closed = false` starts without it, at the risk that it was to cover".into(),
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+use std::sync::Mutex;
+
+use super::*;
+use crate::{
+    chain::Attempt,
+    privval::ChainId,
+    protection::{Record, store::file},
+};
+
+#[derive(Default)]
+struct Told(Mutex<Vec<Event>>);
+
+impl Sink for Told {
+    fn tell(&self, event: &Event) {
+        let mut told = self.0.lock().expect("nothing panics while it is held");
+        told.push(event.clone());
+    }
+}
+
+impl Told {
+    fn how_often(&self, what: &str) -> usize {
+        let told = self.0.lock().expect("nothing panics while it is held");
+        let has = |event: &&Event| match event {
+            Event::Warning { text, .. } | Event::Notice { text } => text.contains(what),
+            Event::Stopped { reason, .. } => reason.contains(what),
+            _ => false,
+        };
+        told.iter().filter(has).count()
+    }
+}
+
+struct Home {
+    directory: tempfile::TempDir,
+    told: Arc<Told>,
+}
+
+impl Home {
+    fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().expect("a temporary directory"),
+            told: Arc::default(),
+        }
+    }
+
+    fn chain(&self) -> chain::Config {
+        chain::Config {
+            id: ChainId::new("waiting-1").expect("a chain ID"),
+            key_format: None,
+            state_file: self.directory.path().join("record"),
+            state_hook: None,
+            sign_extensions: true,
+            strict_rounds: false,
+        }
+    }
+
+    fn key(&self) -> Key {
+        let path = self.directory.path().join("key");
+        softsign::generate(&path).expect("a new file");
+        softsign::open(&softsign::Config {
+            chain_ids: Vec::new(),
+            key_type: softsign::KeyType::Consensus,
+            key_format: None,
+            path,
+        })
+        .expect("as it was made")
+    }
+
+    fn make_record(&self, key: &Key) {
+        let chain = self.chain();
+        let record = Record::never_signed();
+        file::create(
+            &chain.state_file,
+            &chain.id,
+            key.signer.public_key(),
+            &record,
+        )
+        .expect("a new file");
+    }
+
+    fn open(&self, source: KeySource) -> Result<Served, Error> {
+        let sink: Arc<dyn Sink> = self.told.clone();
+        open_or_wait(&self.chain(), source, &sink)
+    }
+}
+
+/// A provider whose device is away for the first tries.
+fn away_for(
+    mut tries: u32,
+    then: impl Fn() -> Result<Key, ProviderError> + Send + 'static,
+) -> KeySource {
+    Box::new(move || {
+        let Some(left) = tries.checked_sub(1) else {
+            return then();
+        };
+        tries = left;
+        Err(ProviderError::NotReady {
+            device: "device 7".into(),
+            reason: "it is not plugged in".into(),
+            hint: Some("plug it in".into()),
+        })
+    })
+}
+
+#[test]
+fn a_chain_opens_when_its_key_is_there_and_both_are_told_once() {
+    let home = Home::new();
+    let key = home.key();
+    home.make_record(&key);
+    let public = key.signer.public_key().clone();
+    let served = home.open(away_for(3, move || Ok(key.clone())));
+    let served = served.expect("it waits");
+    assert!(matches!(served, Served::Waiting(_)));
+    for _ in 0..2 {
+        assert!(matches!(served.try_open(), Attempt::NotYet));
+    }
+    assert_eq!(
+        home.told
+            .how_often("it is not plugged in (hint: plug it in)"),
+        1
+    );
+    for _ in 0..2 {
+        match served.try_open() {
+            Attempt::Open(chain) => assert_eq!(*chain.public_key(), public),
+            other => unreachable!("{other:?}"),
+        }
+    }
+    assert_eq!(home.told.how_often("it is served now"), 1);
+}
+
+#[test]
+fn a_record_that_does_not_open_when_the_key_comes_stops_that_chain_with_the_reason() {
+    let home = Home::new();
+    let key = home.key();
+    let served = home.open(away_for(1, move || Ok(key.clone())));
+    let served = served.expect("it waits");
+    for _ in 0..2 {
+        assert!(matches!(served.try_open(), Attempt::Failed));
+    }
+    assert_eq!(home.told.how_often("tmkms state init waiting-1"), 1);
+    let Served::Waiting(waiting) = served else {
+        unreachable!("it waited");
+    };
+    let reason = waiting.failure().expect("it failed");
+    assert!(reason.contains("record"), "{reason}");
+}
+
+#[test]
+fn a_device_that_comes_without_the_key_stops_that_chain() {
+    let home = Home::new();
+    let no_key = || {
+        Err(ProviderError::Unusable {
+            device: "device 7".into(),
+            reason: "it has no key 9".into(),
+            hint: None,
+        })
+    };
+    assert!(matches!(
+        home.open(away_for(0, no_key)),
+        Err(Error::Key(ProviderError::Unusable { .. }))
+    ));
+    let served = home.open(away_for(2, no_key)).expect("it waits");
+    assert!(matches!(served.try_open(), Attempt::NotYet));
+    assert!(matches!(served.try_open(), Attempt::Failed));
+    assert_eq!(home.told.how_often("it has no key 9"), 1);
+}
