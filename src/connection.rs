@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod address;
+mod byte_stream;
 mod error;
 mod framed;
 mod identity;
@@ -27,6 +28,7 @@ mod unix;
 
 pub use self::{
     address::{Address, AddressError, PeerId},
+    byte_stream::ByteStream,
     error::ConnectionError,
     identity::{Identity, IdentityError},
 };

@@ -107,7 +107,7 @@ impl<T: Transport> Connection for Framed<T> {
     }
 }
 
-fn session_error(error: SocketError) -> ConnectionError {
+pub(super) fn session_error(error: SocketError) -> ConnectionError {
     match error {
         SocketError::Closed => ConnectionError::Closed,
         SocketError::Truncated => ConnectionError::Truncated,
