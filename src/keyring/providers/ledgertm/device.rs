@@ -1,0 +1,282 @@
+//! An open Ledger with typed commands, each with a deadline.
+
+use std::{fmt, time::Duration};
+
+use crate::{
+    crypto::{PublicKey, Signature},
+    keyring::providers::ledgertm::{
+        apdu::{self, Reply},
+        config::Adapter,
+        emulator::Emulator,
+        error::LedgerError,
+        hid::{self, Hid},
+        status::StatusWord,
+    },
+    privval::{Timestamp, canonical},
+    shutdown::Shutdown,
+};
+
+/// How long the device may take over what needs no person.
+const QUICK: Duration = Duration::from_secs(3);
+
+/// One character more than the longest chain ID that a genesis file may have: no chain has this one, so that nobody can make
+/// anything of a signature for it.
+const NO_CHAIN: &str = "tmkms-initialises-a-ledger-and-this-is-no-chain-id-";
+
+/// A way to a device: an APDU there, an APDU back.
+pub(super) trait Link {
+    /// Sends a command and waits for its reply, status word included.
+    ///
+    /// # Errors
+    /// `LedgerError`; the link is dropped then.
+    fn exchange(&mut self, command: &[u8], patience: Duration) -> Result<Vec<u8>, LedgerError>;
+}
+
+/// An open Ledger. It is locked against other processes of ours, and closed when this is dropped.
+pub struct Device {
+    link: Box<dyn Link>,
+    name: String,
+}
+
+/// What runs on a device.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct App {
+    /// As the firmware calls it; firmware of long ago does not say.
+    pub name: Option<String>,
+    /// Major, minor and patch.
+    pub version: [u8; 3],
+    /// A build for tests, whose key is worth nothing.
+    pub is_test: bool,
+}
+
+impl fmt::Display for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name.as_deref().unwrap_or("Tendermint Validator");
+        let [major, minor, patch] = self.version;
+        write!(f, "{name} {major}.{minor}.{patch}")?;
+        if self.is_test {
+            f.write_str(" (a test build)")?;
+        }
+        Ok(())
+    }
+}
+
+/// Where a chain stands, to be told to the app.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Standing {
+    height: i64,
+    round: u8,
+}
+
+impl Standing {
+    /// A height of at least 1 and a round that the app can count; `None` for what no chain has.
+    #[must_use]
+    pub fn new(height: i64, round: i64) -> Option<Self> {
+        let round = u8::try_from(round).ok()?;
+        (height >= 1).then_some(Self { height, round })
+    }
+
+    /// A proposal there, on no block of no chain: length prefix first.
+    fn sign_bytes(self) -> Vec<u8> {
+        let bytes = canonical::encode(&canonical::Fields {
+            // A vote would keep the app from signing the votes of this very height and round.
+            type_number: 32,
+            height: self.height,
+            round: i64::from(self.round),
+            pol_round: -1,
+            hash: &[],
+            parts_total: 0,
+            parts_hash: &[],
+            timestamp: Timestamp {
+                seconds: 0,
+                nanos: 0,
+            },
+            chain_id: NO_CHAIN,
+        });
+        bytes.as_bytes().to_vec()
+    }
+}
+
+impl Device {
+    /// Opens the device that is meant. `stop` ends every wait on it.
+    ///
+    /// # Errors
+    /// `LedgerError` if it is not there, cannot be told from others, or is in use.
+    pub fn open(adapter: &Adapter, stop: &Shutdown) -> Result<Self, LedgerError> {
+        match adapter {
+            Adapter::Hid { serial, path } => {
+                let device = hid::choose(hid::attached()?, serial.as_deref(), path.as_deref())?;
+                Ok(Self {
+                    link: Box::new(Hid::open(&device, stop)?),
+                    name: device.to_string(),
+                })
+            }
+            Adapter::Tcp { host, port } => Ok(Self {
+                link: Box::new(Emulator::connect(host, *port, stop)?),
+                name: format!("emulator {adapter}"),
+            }),
+        }
+    }
+
+    /// What it is: `Nano S Plus, serial 0001, path /dev/hidraw0`, or the emulator's address.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Asks which app is open, and that it is the one that signs votes.
+    ///
+    /// # Errors
+    /// `LedgerError`: `OtherApp` where another one is open, `Status` where the device is locked.
+    pub fn app(&mut self) -> Result<App, LedgerError> {
+        let reply = self.exchange(&apdu::version(), QUICK)?;
+        let doing = "asking for the app's version";
+        match reply.status {
+            StatusWord::OK => {}
+            status @ (StatusWord::UNKNOWN_CLASS | StatusWord::UNKNOWN_INSTRUCTION) => {
+                let name = self.open_app()?;
+                let name = name.map_or_else(|| "another one".into(), |(n, v)| format!("{n} {v}"));
+                return Err(LedgerError::OtherApp { name, status });
+            }
+            _ => return Err(refused(doing, &reply)),
+        }
+        let Some((&[mode, major, minor, patch], _)) = reply.data.split_first_chunk::<4>() else {
+            return Err(garbled(doing, &reply));
+        };
+        Ok(App {
+            name: self.open_app()?.map(|(name, _)| name),
+            version: [major, minor, patch],
+            is_test: mode != 0,
+        })
+    }
+
+    /// The consensus key's public half.
+    ///
+    /// # Errors
+    /// `LedgerError`.
+    pub fn public_key(&mut self) -> Result<PublicKey, LedgerError> {
+        let doing = "asking for the public key";
+        let reply = self.exchange(&apdu::public_key(), QUICK)?;
+        if reply.status != StatusWord::OK {
+            return Err(refused(doing, &reply));
+        }
+        PublicKey::ed25519(&reply.data).map_err(|_| garbled(doing, &reply))
+    }
+
+    /// Tells the app, whose memory is empty after each start, where the chain stands: it signs a proposal for that height and
+    /// round, on no block of no chain. What the app signs after it is of the same height and round or later. A person confirms
+    /// it on the device within `patience`.
+    ///
+    /// # Errors
+    /// `LedgerError`; `Status` with "conditions not satisfied" if the app has signed that height and round before.
+    pub fn initialise(
+        &mut self,
+        standing: Standing,
+        patience: Duration,
+    ) -> Result<(), LedgerError> {
+        let key = self.public_key()?;
+        let bytes = standing.sign_bytes();
+        let signature = self.sign(&bytes, patience)?;
+        if key.verifies(&bytes, &signature) {
+            Ok(())
+        } else {
+            Err(LedgerError::BadSignature)
+        }
+    }
+
+    /// Signs sign bytes, length prefix included. The caller has a permit for them, or they are worth nothing.
+    pub(super) fn sign(
+        &mut self,
+        sign_bytes: &[u8],
+        patience: Duration,
+    ) -> Result<Signature, LedgerError> {
+        let doing = "signing";
+        let too_long = || LedgerError::Status {
+            doing,
+            status: StatusWord::WRONG_LENGTH,
+            parser: None,
+        };
+        let mut commands = apdu::sign(sign_bytes).ok_or_else(too_long)?;
+        let last = commands.pop().ok_or_else(too_long)?;
+        for command in commands {
+            let reply = self.exchange(&command, QUICK)?;
+            if reply.status != StatusWord::OK {
+                return Err(refused(doing, &reply));
+            }
+        }
+        let reply = self.exchange(&last, patience)?;
+        if reply.status != StatusWord::OK {
+            return Err(refused(doing, &reply));
+        }
+        match <[u8; 64]>::try_from(reply.data.as_slice()) {
+            Ok(signature) => Ok(Signature::Ed25519(signature)),
+            Err(_) => Err(garbled(doing, &reply)),
+        }
+    }
+
+    /// Name and version of whatever is open; `None` if the firmware does not say.
+    fn open_app(&mut self) -> Result<Option<(String, String)>, LedgerError> {
+        let reply = self.exchange(&apdu::app_name(), QUICK)?;
+        let said = apdu::parse_app_name(&reply.data);
+        Ok(said.filter(|_| reply.status == StatusWord::OK))
+    }
+
+    fn exchange(&mut self, command: &[u8], patience: Duration) -> Result<Reply, LedgerError> {
+        let reply = self.link.exchange(command, patience)?;
+        Reply::parse(reply).ok_or_else(|| LedgerError::Garbled {
+            what: "fewer bytes than a status word has".into(),
+        })
+    }
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Device")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+fn refused(doing: &'static str, reply: &Reply) -> LedgerError {
+    let parser = match (reply.status, reply.data.as_slice()) {
+        (StatusWord::DATA_INVALID, &[code]) => Some(code),
+        _ => None,
+    };
+    LedgerError::Status {
+        doing,
+        status: reply.status,
+        parser,
+    }
+}
+
+fn garbled(doing: &str, reply: &Reply) -> LedgerError {
+    LedgerError::Garbled {
+        what: format!("{} bytes, while {doing}", reply.data.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{keyring::providers::ledgertm::limits, privval::ChainId};
+
+    use super::*;
+
+    #[test]
+    fn the_first_proposal_is_for_a_chain_that_cannot_exist_and_fits() {
+        assert_eq!(NO_CHAIN.len(), ChainId::MAX_LEN + 1);
+        assert!(ChainId::new(NO_CHAIN).is_err());
+        for (height, round) in [(1, 0), (i64::MAX, 255)] {
+            let standing = Standing::new(height, round).expect("a place in a chain");
+            let bytes = standing.sign_bytes();
+            assert_eq!(limits::fits(&bytes), Ok(()), "{height} {round}");
+            assert_eq!(bytes.get(1..3), Some(&[0x08, 32][..]));
+        }
+    }
+
+    #[test]
+    fn what_no_chain_has_is_no_place_to_start_from() {
+        for (height, round) in [(0, 0), (-1, 0), (i64::MIN, 0), (1, -1), (1, 256)] {
+            assert_eq!(Standing::new(height, round), None, "{height} {round}");
+        }
+    }
+}
