@@ -1,0 +1,70 @@
+//! A YubiHSM2 without the hardware: the simulator of the tests behind its HTTP connector, for trying `tmkms yubihsm` out and for the
+//! benchmark. Its keys are worth nothing: they are in memory only, and end with it.
+//!
+//! `cargo run --example yubihsm-simulator -- --port 12345`, then `adapter = { type = "http", addr = "tcp://127.0.0.1:12345" }` and
+//! `auth = { key = 1, password = "password" }`.
+#![allow(clippy::print_stdout, reason = "a program for the terminal")]
+
+#[path = "../tests/support/yubihsm/mod.rs"]
+mod simulator;
+
+use std::{
+    io::{self, Read, Write},
+    time::Duration,
+};
+
+use clap::Parser;
+
+use simulator::{Options, Simulator, codes::option};
+
+/// A YubiHSM2 behind an HTTP connector on the loopback address. It ends with its standard input.
+#[derive(Debug, Parser)]
+#[command(name = "yubihsm-simulator")]
+struct Arguments {
+    /// The connector's port; 0 takes any.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// The device's serial number.
+    #[arg(long, default_value_t = 12_345_678)]
+    serial: u32,
+    /// Behave like firmware 2.3: no second page of information, messages of up to 2,048 bytes.
+    #[arg(long)]
+    old: bool,
+    /// Milliseconds that the device takes for each message.
+    #[arg(long, default_value_t = 0)]
+    latency: u64,
+    /// Begin lists with an object of a type that no client knows.
+    #[arg(long)]
+    unknown_object: bool,
+    /// Begin with force audit on and the audit log full.
+    #[arg(long)]
+    log_full: bool,
+    /// Begin with that many sessions held by another client.
+    #[arg(long, default_value_t = 0)]
+    sessions: usize,
+}
+
+fn main() -> io::Result<()> {
+    let arguments = Arguments::parse();
+    let hsm = Simulator::start(Options {
+        serial: arguments.serial,
+        firmware: if arguments.old { [2, 3, 2] } else { [2, 4, 1] },
+        port: arguments.port,
+        latency: Duration::from_millis(arguments.latency),
+    });
+    {
+        let mut device = hsm.device();
+        device.list_begins_with_unknown = arguments.unknown_object;
+        device.occupy(arguments.sessions);
+        if arguments.log_full {
+            device.audit.force = option::ON;
+            device.audit.fill();
+        }
+    }
+    println!("{}", hsm.url());
+    io::stdout().flush()?;
+    // Whoever started it holds the other end: nothing is left behind when that process dies.
+    let mut ignored = [0; 256];
+    while io::stdin().read(&mut ignored)? > 0 {}
+    Ok(())
+}
