@@ -17,6 +17,7 @@ use std::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
+    net::{RecvFlags, recv},
 };
 
 use crate::{
@@ -176,6 +177,13 @@ impl Socket {
                 Err(error) => return Err(SocketError::Io(error.into())),
             }
         }
+    }
+
+    /// Whether the peer has neither hung up nor sent anything that is not read yet.
+    pub(super) fn is_quiet(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let peeked = recv(&*self.stream, &mut [0; 1], flags);
+        matches!(peeked, Err(Errno::WOULDBLOCK))
     }
 
     fn is_stopped(&self) -> bool {
