@@ -1,8 +1,29 @@
 //! Keys in a YubiHSM2.
+//!
+//! The client is our own: the secure channel (`scp03`), two ways to the device (`transport`) and the commands (`device`), each with a
+//! deadline. Sources: Yubico's "YubiHSM 2 user guide" and Python client.
 
+mod capability;
+mod command;
 mod config;
+mod device;
+mod error;
+mod object;
+mod scp03;
+pub mod transport;
 
-pub use self::config::{
-    Adapter, Auth, CommandLine, Config, ConnectorServer, KeyConfig, NotASerialNumber, Password,
-    PasswordError, PasswordSource, SerialNumber,
+pub use self::{
+    capability::{Capabilities, Domains},
+    command::Command,
+    config::{
+        Adapter, Auth, CommandLine, Config, ConnectorServer, KeyConfig, NotASerialNumber, Password,
+        PasswordError, PasswordSource, SerialNumber,
+    },
+    device::{
+        Audit, Credentials, Device, DeviceInfo, DeviceOption, LogEntries, LogEntry, PublicKeyBytes,
+        StorageInfo, WrapForm, Wrapped, identify,
+    },
+    error::{DeviceError, Lost, Status, TransportError},
+    object::{Algorithm, Entry, Filter, Info, Label, NewObject, ObjectId, ObjectType, Origin},
+    scp03::StaticKeys,
 };
