@@ -14,7 +14,11 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use crate::{chain, client, keyring::providers::softsign, privval::ChainId};
+use crate::{
+    chain, client,
+    keyring::providers::{KeyType, ledgertm, softsign, yubihsm},
+    privval::ChainId,
+};
 
 mod chains;
 mod historic;
@@ -46,6 +50,10 @@ pub struct Config {
     pub validators: Vec<client::Config>,
     /// `[[providers.softsign]]`
     pub softsign: Vec<softsign::Config>,
+    /// `[[providers.yubihsm]]`; no two can be one device.
+    pub yubihsm: Vec<yubihsm::Config>,
+    /// `[[providers.ledgertm]]`; no two can be one device.
+    pub ledgertm: Vec<ledgertm::Config>,
     /// What is understood, but cannot be served by this version.
     pub unbuilt: Vec<Unbuilt>,
     /// What the operator should look at, in the order of the file.
@@ -68,18 +76,8 @@ impl Config {
             Ok(text) => Zeroizing::new(text.to_owned()),
             Err(e) => return Err(Error::not_utf8(path, &bytes, e.valid_up_to())),
         };
-        let mut config = Self::parse(&text, path)?;
-        if mode & 0o002 != 0 {
-            let warning = Problem {
-                path: path.into(),
-                line: 1,
-                column: 1,
-                what: format!("everybody can change this file (mode {mode:04o})"),
-                hint: Some(format!("chmod o-w {}", path.display())),
-            };
-            config.warnings.insert(0, warning);
-        }
-        Ok(config)
+        let working_directory = env::current_dir().ok();
+        Self::understand(&text, path, Some(mode), working_directory.as_deref())
     }
 
     /// Reads a text as if it stood in the file `path`; relative paths are looked up beside it and in the working directory.
@@ -99,8 +97,49 @@ impl Config {
         path: &Path,
         working_directory: Option<&Path>,
     ) -> Result<Self, Error> {
+        Self::understand(text, path, None, working_directory)
+    }
+
+    /// The key that signs for a chain, if the file names one that this version serves.
+    #[must_use]
+    pub fn consensus_key(&self, chain: &ChainId) -> Option<ConsensusKey<'_>> {
+        let signs =
+            |ids: &[ChainId], key_type| key_type == KeyType::Consensus && ids.contains(chain);
+        let soft = self.softsign.iter().map(ConsensusKey::Softsign);
+        let hsms = self.yubihsm.iter().enumerate().flat_map(|(index, device)| {
+            let keys = device.keys.iter();
+            keys.map(move |key| ConsensusKey::YubiHsm { index, device, key })
+        });
+        let ledgers = self.ledgertm.iter().enumerate();
+        let ledgers = ledgers.map(|(index, device)| ConsensusKey::Ledger { index, device });
+        // The file was refused if a chain had two.
+        soft.chain(hsms).chain(ledgers).find(|key| match key {
+            ConsensusKey::Softsign(soft) => signs(&soft.chain_ids, soft.key_type),
+            ConsensusKey::YubiHsm { key, .. } => signs(&key.chain_ids, key.key_type),
+            ConsensusKey::Ledger { device, .. } => signs(&device.chain_ids, KeyType::Consensus),
+        })
+    }
+
+    /// The configuration as it was understood, for people and tests: every default and path, and no secret. Paths are
+    /// relative to the file's directory where they lie below it.
+    #[must_use]
+    pub fn resolved(&self) -> String {
+        resolved::render(self)
+    }
+
+    fn understand(
+        text: &str,
+        path: &Path,
+        mode: Option<u32>,
+        working_directory: Option<&Path>,
+    ) -> Result<Self, Error> {
         let places = paths::Places::new(path, working_directory);
-        let mut report = problem::Report::new(path, text);
+        let mut report = problem::Report::new(path, text).with_mode(mode);
+        if let Some(mode) = report.mode_for_others().filter(|mode| mode & 0o002 != 0) {
+            let what = format!("everybody can change this file (mode {mode:04o})");
+            let hint = format!("chmod o-w {}", path.display());
+            report.warning(0, what).remedy(hint);
+        }
         let tree = reader::tree(text, &mut report);
         let config = tree.as_ref().and_then(|tree| {
             let draft = Draft::read(tree, &mut report);
@@ -110,19 +149,35 @@ impl Config {
         let (config, warnings) = report.finish(config)?;
         Ok(Self { warnings, ..config })
     }
+}
 
-    /// The configuration as it was understood, for people and tests: every default and path, and no secret. Paths are
-    /// relative to the file's directory where they lie below it.
-    #[must_use]
-    pub fn resolved(&self) -> String {
-        resolved::render(self)
-    }
+/// Where the key of a chain is.
+#[derive(Clone, Copy, Debug)]
+pub enum ConsensusKey<'a> {
+    /// In a file.
+    Softsign(&'a softsign::Config),
+    /// In a YubiHSM.
+    YubiHsm {
+        /// Which of [`Config::yubihsm`].
+        index: usize,
+        /// That device.
+        device: &'a yubihsm::Config,
+        /// Which of its keys.
+        key: &'a yubihsm::KeyConfig,
+    },
+    /// In a Ledger.
+    Ledger {
+        /// Which of [`Config::ledgertm`].
+        index: usize,
+        /// That device.
+        device: &'a ledgertm::Config,
+    },
 }
 
 /// Something that a configuration of some era may say and that this version recognises, but does not do.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Unbuilt {
-    /// As it stands in the file: `[[providers.yubihsm]]`, `protocol_version = "legacy"`.
+    /// As it stands in the file: `[[providers.fortanixdsm]]`, `protocol_version = "legacy"`.
     pub section: String,
     /// Where it stands, counted from 1.
     pub line: usize,
@@ -158,6 +213,8 @@ struct Draft<'t> {
     chains: Vec<chains::Chain<'t>>,
     validators: Vec<validators::Validator<'t>>,
     keys: Vec<providers::Key<'t>>,
+    hsms: Vec<providers::yubihsm::Hsm<'t>>,
+    ledgers: Vec<providers::ledgertm::Ledger>,
     unbuilt: Vec<Unbuilt>,
     /// Where a missing section would have to be added: the end of the file is as good as any.
     providers_at: Option<usize>,
@@ -174,11 +231,13 @@ impl<'t> Draft<'t> {
         for validator in &mut validators {
             validator.secret_key = validator.secret_key.or(identity);
         }
-        let keys = providers::read(&root, &mut unbuilt, report);
+        let providers = providers::read(&root, &mut unbuilt, report);
         Self {
             chains,
             validators,
-            keys,
+            keys: providers.keys,
+            hsms: providers.hsms,
+            ledgers: providers.ledgers,
             unbuilt,
             providers_at: root.position_of("providers"),
         }

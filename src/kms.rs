@@ -5,8 +5,7 @@
 
 use crate::{
     chain, client,
-    config::Config,
-    keyring::providers::softsign::{self, KeyType},
+    config::{Config, ConsensusKey},
 };
 
 mod opening;
@@ -28,7 +27,7 @@ pub struct ChainPlan<'a> {
     /// The chain.
     pub chain: &'a chain::Config,
     /// Its consensus key.
-    pub key: &'a softsign::Config,
+    pub key: ConsensusKey<'a>,
     /// Its nodes, at least one.
     pub validators: Vec<&'a client::Config>,
 }
@@ -80,12 +79,7 @@ impl<'a> Plan<'a> {
             self.warnings.push(text);
             return;
         }
-        // The configuration was refused if a chain had two.
-        let key = config
-            .softsign
-            .iter()
-            .find(|key| key.key_type == KeyType::Consensus && key.chain_ids.contains(&chain.id));
-        match key {
+        match config.consensus_key(&chain.id) {
             Some(key) => self.chains.push(ChainPlan {
                 chain,
                 key,

@@ -15,7 +15,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tmkms::config::{Config, Error, networks, template};
+use tmkms::{
+    config::{Config, ConsensusKey, Error, networks, template},
+    privval::ChainId,
+};
 
 const ERAS: [&str; 18] = [
     "0.0.1",
@@ -176,10 +179,22 @@ fn no_error_ever_quotes_a_secret() {
         format!("[[providers.softsign]]\npassword = \"{SECRET}\"\n"),
         format!("[providers.yubihsm]\npassword = \"{SECRET}\"\n"),
         format!("[[providers.yubihsm]]\npassword = \"{SECRET}\\q\"\n"),
+        format!("[[providers.yubihsm]]\nauth = \"{SECRET}\"\n"),
+        format!("[[providers.yubihsm]]\nauth = {{ key = \"{SECRET}\", password = 5 }}\n"),
+        format!("[[providers.yubihsm]]\nauth = {{ key = 1, password_env = \"{SECRET}\" }}\n"),
+        format!(
+            "[[providers.yubihsm]]\nauth = {{ key = 1, password_credential = \"/{SECRET}\" }}\n"
+        ),
+        format!(
+            "[[providers.yubihsm]]\nadapter = {{ type = \"usb\" }}\nauth = {{ key = 1, password = \"{SECRET}\" }}\n"
+        ),
     ];
     for text in texts {
         match Config::parse_in(&text, Path::new("tmkms.toml"), None) {
-            Ok(config) => assert!(!config.resolved().contains(SECRET)),
+            Ok(config) => {
+                let shown = format!("{} {config:?}", config.resolved());
+                assert!(!shown.contains(SECRET), "{shown}");
+            }
             Err(error) => {
                 let shown = format!("{error} {error:?} {:?}", error.hint());
                 assert!(!shown.contains(SECRET), "{shown}");
@@ -378,6 +393,56 @@ fn a_file_is_loaded_from_its_place_and_a_missing_one_is_named() {
         Config::load(&home.path("etc")).is_err(),
         "a directory is no file"
     );
+}
+
+#[test]
+fn a_password_in_a_file_that_others_can_read_is_refused_with_the_chmod_line() {
+    let home = Home::new();
+    let path = home.path("etc/tmkms.toml");
+    let file = |auth: &str| {
+        format!(
+            "[[providers.yubihsm]]\nadapter = {{ type = \"usb\" }}\nauth = {{ key = 1, {auth} }}\n"
+        )
+    };
+    fs::write(&path, file("password = \"secret\"")).unwrap();
+    for mode in [0o644, 0o640, 0o604, 0o620] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let error = Config::load(&path).unwrap_err();
+        let place = format!("{}:3:30: `password` stands in a file", path.display());
+        assert!(error.to_string().starts_with(&place), "{error}");
+        let chmod = format!("chmod 600 {}", path.display());
+        assert!(error.hint().unwrap().starts_with(&chmod), "{mode:o}");
+    }
+    for mode in [0o600, 0o400] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        Config::load(&path).unwrap();
+    }
+    // Without a password in it the file is nobody's secret.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&path, file("password_file = \"password\"")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    Config::load(&path).unwrap();
+}
+
+#[test]
+fn the_key_of_a_chain_is_found_in_whatever_holds_it() {
+    let text = fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/1.0-devices.toml"),
+    );
+    let config = Home::new().parse(&text.unwrap()).unwrap();
+    let key = |id: &str| config.consensus_key(&ChainId::new(id).unwrap());
+    assert!(matches!(
+        key("b-1"),
+        Some(ConsensusKey::YubiHsm { index: 1, key, .. }) if key.key == 1
+    ));
+    assert!(matches!(
+        key("f-1"),
+        Some(ConsensusKey::Ledger { index: 2, .. })
+    ));
+    assert!(key("other").is_none());
+    // An account key signs for no chain, whatever it names.
+    let text = SMALL.replace("path =", "key_type = \"account\"\npath =");
+    assert!(Home::new().parse(&text).is_err());
 }
 
 #[test]

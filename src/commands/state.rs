@@ -7,9 +7,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use crate::{
     chain,
     commands::{Failure, Global, failure::key_hint, note, output},
-    config::Config,
+    config::{Config, ConsensusKey},
     crypto::PublicKey,
-    keyring::providers::softsign::{self, KeyType},
+    keyring::providers::softsign,
     privval::{ChainId, Hrs, Step},
     protection::{
         Record, convert,
@@ -153,7 +153,7 @@ impl State {
 /// A chain of the configuration, and the key that its record belongs to.
 struct Target<'a> {
     chain: &'a chain::Config,
-    key: Option<&'a softsign::Config>,
+    key: Option<ConsensusKey<'a>>,
 }
 
 impl<'a> Target<'a> {
@@ -163,16 +163,13 @@ impl<'a> Target<'a> {
             .iter()
             .find(|chain| chain.id.as_str() == id)
             .ok_or_else(|| unknown_chain(config, id))?;
-        let key = config
-            .softsign
-            .iter()
-            .find(|key| key.key_type == KeyType::Consensus && key.chain_ids.contains(&chain.id));
+        let key = config.consensus_key(&chain.id);
         Ok(Self { chain, key })
     }
 
     /// Opens the key only to see which one it is.
     fn public_key(&self) -> Result<PublicKey, Failure> {
-        let Some(config) = self.key else {
+        let Some(ConsensusKey::Softsign(config)) = self.key else {
             let what = format!(
                 "chain {} has no consensus key that this version opens",
                 self.chain.id

@@ -38,7 +38,8 @@ pub(super) struct Chain<'t> {
     pub(super) at: usize,
     pub(super) id: Located<ChainId>,
     pub(super) key_format: Option<KeyFormat>,
-    pub(super) sign_extensions: bool,
+    /// As it is written, with its place.
+    pub(super) sign_extensions: Option<Located<bool>>,
     pub(super) state_file: Option<Located<&'t str>>,
     pub(super) state_hook: Option<Hook>,
     pub(super) strict_rounds: bool,
@@ -82,19 +83,13 @@ fn chain<'t>(section: &Section<'t>, report: &mut Report<'_>) -> Option<Chain<'t>
     let key_format = key_format(section, report);
     let state_file = section.string("state_file", "\"state/cosmoshub-4.json\"", report);
     let sign_extensions = section.boolean("sign_extensions", report);
-    if let Some(Located { value: false, at }) = sign_extensions {
-        let what = "`sign_extensions = false` leaves vote extensions unsigned: a chain that uses them rejects such votes";
-        report
-            .warning(at, what)
-            .remedy("remove the line: extensions are signed exactly where the node asks for it");
-    }
     let strict_rounds = section.boolean("strict_rounds", report);
     let state_hook = hook(section, report);
     Some(Chain {
         at: section.at,
         id: id?,
         key_format,
-        sign_extensions: sign_extensions.is_none_or(|flag| flag.value),
+        sign_extensions,
         state_file,
         state_hook,
         strict_rounds: strict_rounds.is_some_and(|flag| flag.value),

@@ -74,7 +74,7 @@ pub(super) fn connection<'t>(
     let kind = section.required_string("type", "\"tcp\"", report)?;
     match kind.value {
         "tcp" => {
-            unwanted(&section, "socket_path", "tcp", report);
+            section.unwanted("socket_path", "tcp", report);
             let host = section.required_string("addr", "\"127.0.0.1\"", report);
             let key = section.string("secret_key_path", validators::SECRET_KEY_EXAMPLE, report);
             if section.position_of("port").is_none() {
@@ -85,7 +85,7 @@ pub(super) fn connection<'t>(
         }
         "unix" => {
             for key in ["addr", "port", "secret_key_path"] {
-                unwanted(&section, key, "unix", report);
+                section.unwanted(key, "unix", report);
             }
             let path = section.required_string("socket_path", "\"/path/to/socket\"", report)?;
             report
@@ -103,13 +103,6 @@ pub(super) fn connection<'t>(
                 .remedy(suggest::for_value(other, &["tcp", "unix"]));
             None
         }
-    }
-}
-
-fn unwanted(section: &Section<'_>, key: &str, kind: &str, report: &mut Report<'_>) {
-    if let Some(at) = section.key_position(key) {
-        let what = format!("`{key}` in {CONNECTION} means nothing with type \"{kind}\"");
-        report.error(at, what).remedy("remove it");
     }
 }
 

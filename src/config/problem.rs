@@ -114,6 +114,8 @@ fn lines(problems: &[Problem], omitted: usize) -> String {
 pub(super) struct Report<'t> {
     path: &'t Path,
     text: &'t str,
+    /// The permission bits of the file, where it was read from one.
+    mode: Option<u32>,
     /// The byte offset at which each line begins.
     lines: Vec<usize>,
     errors: Vec<(usize, Problem)>,
@@ -126,10 +128,21 @@ impl<'t> Report<'t> {
         Self {
             path,
             text,
+            mode: None,
             lines: std::iter::once(0).chain(newlines).collect(),
             errors: Vec::new(),
             warnings: Vec::new(),
         }
+    }
+
+    /// The report of a text that stands in a file with these permission bits.
+    pub(super) fn with_mode(self, mode: Option<u32>) -> Self {
+        Self { mode, ..self }
+    }
+
+    /// The permission bits of the file, if others than its owner can read or change it.
+    pub(super) fn mode_for_others(&self) -> Option<u32> {
+        self.mode.filter(|mode| mode & 0o077 != 0)
     }
 
     /// Notes an error at a byte offset of the text.

@@ -1,7 +1,5 @@
 //! `[providers]`: where the keys are.
 
-use toml::de::{DeTable, DeValue};
-
 use super::{
     Unbuilt, chains,
     problem::Report,
@@ -9,27 +7,29 @@ use super::{
     suggest,
 };
 use crate::{
-    keyring::providers::softsign::{FileFormat, KeyType},
+    keyring::providers::{KeyType, softsign::FileFormat},
     privval::ChainId,
 };
 
+pub(super) mod fortanixdsm;
+pub(super) mod ledgertm;
+pub(super) mod softsign;
+pub(super) mod yubihsm;
+
 pub(super) const KEYS: &[&str] = &["softsign", "yubihsm", "ledgertm", "fortanixdsm"];
 
-/// `id` is of 0.0.1 to 0.4.
-pub(super) const SOFTSIGN_KEYS: &[&str] = &["chain_ids", "key_type", "key_format", "path", "id"];
+const CHAIN_IDS_EXAMPLE: &str = "[\"cosmoshub-4\"]";
 
-const SOFTSIGN: &str = "[[providers.softsign]]";
-
-/// Providers that this build does not have: key and section name, and the list within the section that holds its keys.
-const UNBUILT: [(&str, &str, Option<&str>); 3] = [
-    ("yubihsm", "[[providers.yubihsm]]", Some("keys")),
-    ("ledgertm", "[[providers.ledgertm]]", None),
-    (
-        "fortanixdsm",
-        "[[providers.fortanixdsm]]",
-        Some("signing_keys"),
-    ),
-];
+/// What the sections below `[providers]` say.
+#[derive(Debug, Default)]
+pub(super) struct Providers<'t> {
+    /// The keys of all of them.
+    pub(super) keys: Vec<Key<'t>>,
+    /// `[[providers.yubihsm]]`
+    pub(super) hsms: Vec<yubihsm::Hsm<'t>>,
+    /// `[[providers.ledgertm]]`
+    pub(super) ledgers: Vec<ledgertm::Ledger>,
+}
 
 /// One key of any provider.
 #[derive(Clone, Debug)]
@@ -70,90 +70,60 @@ pub(super) enum Place<'t> {
         path: Located<&'t str>,
         format: Option<FileFormat>,
     },
+    /// In the device with this index in the list of YubiHSMs, under this object ID.
+    Hsm { device: usize, key: u16 },
+    /// In the device with this index in the list of Ledgers.
+    Ledger { device: usize },
     /// In the section with this index in the list of unbuilt ones.
     Unbuilt(usize),
+}
+
+impl Place<'_> {
+    /// Whether two places are one, as far as the words of the file tell.
+    pub(super) fn is(&self, other: &Place<'_>) -> bool {
+        match (self, other) {
+            (Self::File { path: a, .. }, Place::File { path: b, .. }) => a.value == b.value,
+            (
+                Self::Hsm { device, key },
+                Place::Hsm {
+                    device: other_device,
+                    key: other_key,
+                },
+            ) => device == other_device && key == other_key,
+            _ => false,
+        }
+    }
 }
 
 pub(super) fn read<'t>(
     root: &Section<'t>,
     unbuilt: &mut Vec<Unbuilt>,
     report: &mut Report<'_>,
-) -> Vec<Key<'t>> {
+) -> Providers<'t> {
     let example = "a table: write [[providers.softsign]]";
+    let mut found = Providers::default();
     let Some(providers) = root.table("providers", "[providers]", KEYS, example, report) else {
-        return Vec::new();
+        return found;
     };
-    let mut keys = Vec::new();
-    for section in providers.tables("softsign", SOFTSIGN, SOFTSIGN_KEYS, report) {
-        keys.extend(softsign(&section, report));
-    }
-    for (key, name, list) in UNBUILT {
-        for (at, table) in providers.raw_tables(key, name, report) {
-            let index = unbuilt.len();
-            unbuilt.push(Unbuilt {
-                section: name.to_owned(),
-                line: report.line(at),
-                chain_ids: Vec::new(),
-            });
-            let key = |at, table, route| Key {
-                at,
-                section: name,
-                route,
-                key_type: device_key_type(table),
-                place: Place::Unbuilt(index),
-            };
-            match list {
-                Some(list) => keys.extend(
-                    entries(table, list)
-                        .into_iter()
-                        .filter_map(|(at, entry)| Some(key(at, entry, device_route(entry)?))),
-                ),
-                None => keys.push(key(at, table, device_route(table).unwrap_or(Route::Every))),
-            }
-        }
-    }
-    keys
+    softsign::read(&providers, &mut found, report);
+    yubihsm::read(&providers, &mut found, report);
+    ledgertm::read(&providers, &mut found, report);
+    fortanixdsm::read(&providers, &mut found, unbuilt, report);
+    found
 }
 
-fn softsign<'t>(section: &Section<'t>, report: &mut Report<'_>) -> Option<Key<'t>> {
-    let route = route(section, report);
-    let path = section.required_string("path", "\"secrets/consensus.key\"", report);
-    let key_type = match section.string("key_type", "\"consensus\"", report) {
-        None => Some(KeyType::Consensus),
-        Some(Located { value, at }) => match value {
-            "consensus" => Some(KeyType::Consensus),
-            "account" => Some(KeyType::Account),
-            other => unknown_value("key_type", other, &["consensus", "account"], at, report),
-        },
-    };
-    let written = section.string("key_format", "\"base64\"", report);
-    let format = written.and_then(|Located { value, at }| match value {
-        "base64" => Some(FileFormat::Base64),
-        "json" => Some(FileFormat::Json),
-        "raw" => Some(FileFormat::Raw),
-        other => unknown_value("key_format", other, &["base64", "json", "raw"], at, report),
-    });
-    if let (Some(KeyType::Account), Some(FileFormat::Json), Some(at)) =
-        (key_type, format, written.map(|written| written.at))
-    {
-        report
-            .error(at, "`key_format`: an account key cannot be in a JSON file")
-            .remedy("write: key_format = \"base64\"");
-    }
-    Some(Key {
-        at: section.at,
-        section: SOFTSIGN,
-        route: route?,
-        key_type: key_type?,
-        place: Place::File {
-            path: path?,
-            format,
-        },
-    })
-}
-
+/// `chain_ids` or the older `id`, one of which must be there.
 fn route<'t>(section: &Section<'t>, report: &mut Report<'_>) -> Option<Route<'t>> {
-    let example = "[\"cosmoshub-4\"]";
+    let neither = ["id", "chain_ids"].map(|key| section.position_of(key)) == [None, None];
+    if neither {
+        section.missing("chain_ids", CHAIN_IDS_EXAMPLE, report);
+        return None;
+    }
+    route_if_any(section, report)
+}
+
+/// `chain_ids` or the older `id`; none if neither is there, or what is there cannot be used.
+fn route_if_any<'t>(section: &Section<'t>, report: &mut Report<'_>) -> Option<Route<'t>> {
     if let Some(label) = section.string("id", "\"cosmoshub-4\"", report) {
         if section.position_of("chain_ids").is_some() {
             let what = format!("`id` and `chain_ids` stand together in {}", section.name);
@@ -165,12 +135,7 @@ fn route<'t>(section: &Section<'t>, report: &mut Report<'_>) -> Option<Route<'t>
     if section.position_of("id").is_some() {
         return None;
     }
-    let Some(list) = section.strings("chain_ids", example, report) else {
-        if section.position_of("chain_ids").is_none() {
-            section.missing("chain_ids", example, report);
-        }
-        return None;
-    };
+    let list = section.strings("chain_ids", CHAIN_IDS_EXAMPLE, report)?;
     if list.value.is_empty() {
         let what = format!(
             "`chain_ids` in {} is empty: the key would sign for no chain",
@@ -178,7 +143,7 @@ fn route<'t>(section: &Section<'t>, report: &mut Report<'_>) -> Option<Route<'t>
         );
         report
             .error(list.at, what)
-            .remedy(format!("write: chain_ids = {example}"));
+            .remedy(format!("write: chain_ids = {CHAIN_IDS_EXAMPLE}"));
     }
     let ids = list
         .value
@@ -190,69 +155,71 @@ fn route<'t>(section: &Section<'t>, report: &mut Report<'_>) -> Option<Route<'t>
     }))
 }
 
+/// `"consensus"`, which it is where nothing is written, or `"account"`; none after an error.
+fn key_type(section: &Section<'_>, key: &str, report: &mut Report<'_>) -> Option<KeyType> {
+    let Some(written) = section.string(key, "\"consensus\"", report) else {
+        return section
+            .position_of(key)
+            .is_none()
+            .then_some(KeyType::Consensus);
+    };
+    match written.value {
+        "consensus" => Some(KeyType::Consensus),
+        "account" => Some(KeyType::Account),
+        _ => unknown_value(section, key, written, &["consensus", "account"], report),
+    }
+}
+
 fn unknown_value<T>(
+    section: &Section<'_>,
     key: &str,
-    value: &str,
+    written: Located<&str>,
     known: &[&str],
-    at: usize,
     report: &mut Report<'_>,
 ) -> Option<T> {
-    let what = format!("unknown `{key}` {} in {SOFTSIGN}", suggest::quoted(value));
+    let value = suggest::quoted(written.value);
+    let what = format!("unknown `{key}` {value} in {}", section.name);
     report
-        .error(at, what)
-        .remedy(suggest::for_value(value, known));
+        .error(written.at, what)
+        .remedy(suggest::for_value(written.value, known));
     None
 }
 
-/// The keys that a device section lists, as far as they can be made out.
-fn entries<'t>(table: &'t DeTable<'t>, list: &str) -> Vec<(usize, &'t DeTable<'t>)> {
-    let Some(DeValue::Array(array)) = table.get(list).map(|value| value.get_ref()) else {
-        return Vec::new();
-    };
-    let tables = array.iter().filter_map(|entry| match entry.get_ref() {
-        DeValue::Table(table) => Some((entry.span().start, table)),
-        _ => None,
-    });
-    tables.collect()
-}
+/// Host and port of `tcp://host:port`, of something that is dialled and is no node.
+fn host_and_port(
+    section: &Section<'_>,
+    key: &str,
+    example: &str,
+    report: &mut Report<'_>,
+) -> Option<Located<(String, u16)>> {
+    use crate::connection::Address;
 
-fn device_key_type(table: &DeTable<'_>) -> KeyType {
-    match table.get("type").map(|value| value.get_ref().as_str()) {
-        Some(Some("account")) => KeyType::Account,
-        _ => KeyType::Consensus,
+    let written = section.required_string(key, example, report)?;
+    // Other programs name a connector by its URL.
+    let bare = written.value.strip_prefix("http://");
+    match Address::parse(bare.unwrap_or(written.value)) {
+        Ok(Address::Tcp {
+            peer_id: None,
+            host,
+            port,
+        }) => Some(written.map(|_| (host, port))),
+        Ok(_) => {
+            let what = format!(
+                "`{key}` in {}: {} is no tcp://host:port",
+                section.name,
+                suggest::quoted(written.value)
+            );
+            report
+                .error(written.at, what)
+                .remedy(format!("write: {key} = {example}"));
+            None
+        }
+        Err(error) => {
+            let reason = suggest::printable(&error.to_string());
+            report
+                .error(written.at, format!("`{key}` in {}: {reason}", section.name))
+                .remedy(format!("write: {key} = {example}"));
+            None
+        }
     }
-}
-
-/// Which chains a device's key is for. The section is refused later, so that nothing in it is an error here.
-fn device_route<'t>(table: &'t DeTable<'t>) -> Option<Route<'t>> {
-    let located = |value: &'t toml::Spanned<DeValue<'t>>| Located {
-        value: value.get_ref(),
-        at: value.span().start,
-    };
-    if let Some(Located {
-        value: DeValue::String(label),
-        at,
-    }) = table.get("id").map(located)
-    {
-        return Some(Route::Label(Located {
-            value: label.as_ref(),
-            at,
-        }));
-    }
-    let Some(Located {
-        value: DeValue::Array(ids),
-        at,
-    }) = table.get("chain_ids").map(located)
-    else {
-        return None;
-    };
-    let ids = ids.iter().filter_map(|id| {
-        let id = located(id);
-        let chain_id = ChainId::new(id.value.as_str()?).ok()?;
-        Some(id.map(|_| chain_id))
-    });
-    Some(Route::Chains(Located {
-        value: ids.collect(),
-        at,
-    }))
 }

@@ -269,6 +269,30 @@ impl<'t> Section<'t> {
         sections
     }
 
+    /// The tables of a list that stands within a line: `keys = [{ … }, { … }]`.
+    pub(super) fn entries(
+        &self,
+        key: &str,
+        name: &'static str,
+        keys: &'static [&'static str],
+        example: &str,
+        report: &mut Report<'_>,
+    ) -> Vec<Section<'t>> {
+        let items = self.list(key, example, report).map(|list| list.value);
+        let mut sections = Vec::new();
+        for item in items.unwrap_or_default() {
+            match item.value {
+                DeValue::Table(table) => {
+                    sections.push(Section::new(name, item.at, table, keys, report));
+                }
+                _ => report
+                    .error(item.at, format!("an element of {name} is no table"))
+                    .remedy(format!("write: {key} = {example}")),
+            }
+        }
+        sections
+    }
+
     /// As [`Section::tables`], without a look at their keys.
     pub(super) fn raw_tables(
         &self,
@@ -315,6 +339,17 @@ impl<'t> Section<'t> {
         report
             .error(self.at, format!("`{key}` is missing in {}", self.name))
             .remedy(format!("add: {key} = {example}"));
+    }
+
+    /// Says of a key that it means nothing beside this `type`.
+    pub(super) fn unwanted(&self, key: &str, kind: &str, report: &mut Report<'_>) {
+        if let Some(at) = self.key_position(key) {
+            let what = format!(
+                "`{key}` in {} means nothing with type \"{kind}\"",
+                self.name
+            );
+            report.error(at, what).remedy("remove it");
+        }
     }
 
     fn value(&self, key: &str) -> Option<Located<&'t DeValue<'t>>> {

@@ -2,35 +2,39 @@
 
 use std::{collections::HashMap, path::PathBuf};
 
+use self::files::{Files, Role};
 use super::{
-    Config, Draft, Unbuilt, chains, historic,
-    paths::{self, Identity, Places},
+    Config, Draft, chains, historic,
+    paths::Places,
     problem::Report,
-    providers::{Key, Place, Route},
     reader::Located,
     suggest,
     validators::{self, Validator},
 };
-use crate::{
-    chain, client,
-    connection::Address,
-    keyring::providers::softsign::{self, KeyType},
-    privval::ChainId,
-    protection::hook,
-};
+use crate::{chain, client, connection::Address, privval::ChainId, protection::hook};
+
+mod devices;
+mod files;
+mod keys;
 
 /// Everything that the sections mean together. What is wrong is in the report; the result is used only if nothing is.
 pub(super) fn resolve(mut draft: Draft<'_>, places: &Places, report: &mut Report<'_>) -> Config {
     let validator_chains = historic::chains_of_validators(&draft, report);
     historic::route_labels(&mut draft, &validator_chains, report);
     let registered = chain_ids(&draft, &validator_chains, report);
+    keys::route_ledgers(&mut draft.keys, &registered, report);
     check_references(&draft, &validator_chains, &registered, report);
-    check_keys(&draft, &validator_chains, &registered, report);
+    keys::check(&draft, &validator_chains, &registered, report);
     check_addresses(&draft.validators, report);
+    devices::check(&draft, report);
+    devices::limits_of_ledgers(&draft, report);
 
     let mut files = Files::default();
     let chains = chain_configs(&draft, &registered, places, &mut files, report);
-    let softsign = softsign_configs(&draft.keys, places, &mut files, report);
+    let softsign = keys::softsign(&draft.keys, places, &mut files, report);
+    let yubihsm = devices::yubihsm(&draft.hsms, &draft.keys, places, &mut files, report);
+    let ledgertm = devices::ledgertm(&draft.ledgers, &draft.keys);
+    let unbuilt = keys::unbuilt(draft.unbuilt, &draft.keys);
     let mut validators = Vec::new();
     for (validator, chain_id) in draft.validators.into_iter().zip(&validator_chains) {
         if let Some(chain_id) = chain_id {
@@ -51,7 +55,9 @@ pub(super) fn resolve(mut draft: Draft<'_>, places: &Places, report: &mut Report
         chains,
         validators,
         softsign,
-        unbuilt: unbuilt(draft.unbuilt, &draft.keys, &registered),
+        yubihsm,
+        ledgertm,
+        unbuilt,
         warnings: Vec::new(),
     }
 }
@@ -131,118 +137,6 @@ fn check_references(
     }
 }
 
-/// One consensus key for every chain that is validated, and at most one for the others.
-fn check_keys(
-    draft: &Draft<'_>,
-    validators: &[Option<Located<ChainId>>],
-    registered: &[ChainId],
-    report: &mut Report<'_>,
-) {
-    let mut holders: HashMap<&ChainId, &Key<'_>> = HashMap::new();
-    for key in &draft.keys {
-        let ids = key.chains();
-        for (index, id) in ids.iter().enumerate() {
-            if ids
-                .iter()
-                .take(index)
-                .any(|earlier| earlier.value == id.value)
-            {
-                report
-                    .error(
-                        id.at,
-                        format!("chain {} stands twice in one list", id.value),
-                    )
-                    .remedy("remove one of them");
-            } else if key.key_type == KeyType::Consensus {
-                second_key(&mut holders, key, id, report);
-            }
-        }
-    }
-    let every = draft
-        .keys
-        .iter()
-        .any(|key| matches!(key.route, Route::Every));
-    if !every {
-        let held = |id: &ChainId| holders.contains_key(id) || !registered.contains(id);
-        check_validators_have_keys(draft, validators, held, report);
-    }
-}
-
-/// Tells once of every validated chain that no key is for.
-fn check_validators_have_keys(
-    draft: &Draft<'_>,
-    validators: &[Option<Located<ChainId>>],
-    held: impl Fn(&ChainId) -> bool,
-    report: &mut Report<'_>,
-) {
-    // A device section whose keys could not be made out may hold the key; it is refused on its own.
-    let unclear = draft.unbuilt.iter().enumerate().any(|(index, section)| {
-        let of_section = |key: &Key<'_>| matches!(key.place, Place::Unbuilt(i) if i == index);
-        section.section.starts_with("[[providers.") && !draft.keys.iter().any(of_section)
-    });
-    if unclear {
-        return;
-    }
-    let mut told: Vec<&ChainId> = Vec::new();
-    for (validator, id) in draft.validators.iter().zip(validators) {
-        let Some(Located { value: id, .. }) = id else {
-            continue;
-        };
-        if held(id) || told.contains(&id) {
-            continue;
-        }
-        told.push(id);
-        let hint = format!(
-            "[[providers.softsign]] with chain_ids = [\"{id}\"] and path = \"secrets/{id}-consensus.key\""
-        );
-        if draft.keys.is_empty() {
-            let at = draft.providers_at.unwrap_or(validator.at);
-            report
-                .error(
-                    at,
-                    format!("no key is configured for chain {id}: there is no provider section"),
-                )
-                .remedy(format!("add: {hint}"));
-        } else {
-            report
-                .error(validator.at, format!("no key is configured for chain {id}"))
-                .remedy(format!(
-                    "add \"{id}\" to the chain_ids of its key, or add: {hint}"
-                ));
-        }
-    }
-}
-
-fn second_key<'k>(
-    holders: &mut HashMap<&'k ChainId, &'k Key<'k>>,
-    key: &'k Key<'k>,
-    id: &'k Located<ChainId>,
-    report: &mut Report<'_>,
-) {
-    let Some(first) = holders.get(&id.value) else {
-        holders.insert(&id.value, key);
-        return;
-    };
-    let line = report.line(first.at);
-    let same = match (&first.place, &key.place) {
-        (Place::File { path: a, .. }, Place::File { path: b, .. }) => a.value == b.value,
-        _ => false,
-    };
-    let (what, hint) = if same {
-        ("the same key again", "remove one of the two sections")
-    } else {
-        (
-            "a second consensus key",
-            "a chain has one: take it out of the chain_ids of the other",
-        )
-    };
-    let what = format!(
-        "{what} for chain {} (the first is in {}, line {line})",
-        id.value, first.section
-    );
-    report.error(id.at, what).remedy(hint);
-}
-
 /// Two sessions with one listener would only throw each other out.
 fn check_addresses(validators: &[Validator<'_>], report: &mut Report<'_>) {
     let place = |address: &Address| match address {
@@ -290,7 +184,7 @@ fn chain_configs(
                 at,
             });
         let state_file = places.locate("state_file", written, report);
-        files.add(Role::State, id, written.at, &state_file);
+        files.add(Role::State, id.as_str(), written.at, &state_file);
         configs.push(chain::Config {
             id: id.clone(),
             key_format: section.and_then(|chain| chain.key_format.clone()),
@@ -298,7 +192,9 @@ fn chain_configs(
             state_hook: section
                 .and_then(|chain| chain.state_hook.clone())
                 .map(|hook| hook_config(hook, places)),
-            sign_extensions: section.is_none_or(|chain| chain.sign_extensions),
+            sign_extensions: section
+                .and_then(|chain| chain.sign_extensions)
+                .is_none_or(|flag| flag.value),
             strict_rounds: section.is_some_and(|chain| chain.strict_rounds),
         });
     }
@@ -321,32 +217,6 @@ fn first_mention(draft: &Draft<'_>, id: &ChainId) -> usize {
     mentions
         .find(|mention| mention.value == *id)
         .map_or(0, |mention| mention.at)
-}
-
-fn softsign_configs(
-    keys: &[Key<'_>],
-    places: &Places,
-    files: &mut Files,
-    report: &mut Report<'_>,
-) -> Vec<softsign::Config> {
-    let mut configs = Vec::new();
-    for key in keys {
-        let Place::File { path, format } = &key.place else {
-            continue;
-        };
-        let ids: Vec<ChainId> = key.chains().iter().map(|id| id.value.clone()).collect();
-        let located = places.locate("path", *path, report);
-        if let Some(first) = ids.first() {
-            files.add(Role::Key, first, path.at, &located);
-        }
-        configs.push(softsign::Config {
-            chain_ids: ids,
-            key_type: key.key_type,
-            key_format: *format,
-            path: located,
-        });
-    }
-    configs
 }
 
 fn client_config(
@@ -376,7 +246,7 @@ fn client_config(
     }
     let secret_key = validator.secret_key.map(|written| {
         let path = places.locate("secret_key", written, report);
-        files.add(Role::Identity, &chain_id, written.at, &path);
+        files.add(Role::Identity, chain_id.as_str(), written.at, &path);
         path
     });
     client::Config {
@@ -407,69 +277,4 @@ fn socket(path: PathBuf, at: usize, places: &Places, report: &mut Report<'_>) ->
         ));
     }
     located
-}
-
-/// The unbuilt sections, each with the chains that its keys are for.
-fn unbuilt(mut sections: Vec<Unbuilt>, keys: &[Key<'_>], registered: &[ChainId]) -> Vec<Unbuilt> {
-    for (index, section) in sections.iter_mut().enumerate() {
-        for key in keys {
-            if !matches!(key.place, Place::Unbuilt(i) if i == index) {
-                continue;
-            }
-            let ids: Vec<&ChainId> = match key.route {
-                Route::Every => registered.iter().collect(),
-                _ => key.chains().iter().map(|id| &id.value).collect(),
-            };
-            for id in ids {
-                if !section.chain_ids.contains(id) {
-                    section.chain_ids.push(id.clone());
-                }
-            }
-        }
-    }
-    sections.sort_by_key(|section| section.line);
-    sections
-}
-
-/// What a file is for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Role {
-    State,
-    Key,
-    Identity,
-}
-
-/// Every file of the configuration, to find those that are used for two things.
-#[derive(Debug, Default)]
-struct Files(Vec<(Role, ChainId, usize, Identity)>);
-
-impl Files {
-    fn add(&mut self, role: Role, chain: &ChainId, at: usize, path: &std::path::Path) {
-        let identity = paths::identity(path);
-        self.0.push((role, chain.clone(), at, identity));
-    }
-
-    fn check(&self, report: &mut Report<'_>) {
-        let mut seen: HashMap<&Identity, &(Role, ChainId, usize, Identity)> = HashMap::new();
-        for file in &self.0 {
-            let (role, chain, at, identity) = file;
-            let Some((first_role, first_chain, first_at, _)) = seen.get(identity) else {
-                seen.insert(identity, file);
-                continue;
-            };
-            let line = report.line(*first_at);
-            match (first_role, role) {
-                (Role::State, Role::State) => report
-                    .error(*at, format!("chains {first_chain} and {chain} share one state file"))
-                    .remedy(format!("give each chain a state_file of its own (the other is in line {line})")),
-                (Role::Key, Role::Key) | (Role::Identity, Role::Identity) => {}
-                (Role::Key, Role::Identity) | (Role::Identity, Role::Key) => report
-                    .error(*at, format!("`secret_key` is the consensus key of chain {first_chain} (line {line})"))
-                    .remedy("the identity key must be another one: name a file that does not exist, it is created"),
-                (Role::State, _) | (_, Role::State) => report
-                    .error(*at, format!("a key and a state record in one file (the other is in line {line})"))
-                    .remedy("give each a file of its own"),
-            }
-        }
-    }
 }

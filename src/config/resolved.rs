@@ -11,7 +11,11 @@ use crate::{
     connection::Address,
     keyring::{
         format::KeyFormat,
-        providers::softsign::{self, FileFormat, KeyType},
+        providers::{
+            KeyType,
+            softsign::{self, FileFormat},
+            yubihsm::{self, Adapter, CommandLine, PasswordSource},
+        },
     },
     privval::ChainId,
 };
@@ -32,6 +36,13 @@ pub(super) fn render(config: &Config) -> String {
     }
     for key in &config.softsign {
         page.softsign(key);
+    }
+    for device in &config.yubihsm {
+        page.yubihsm(device);
+    }
+    for device in &config.ledgertm {
+        page.head("ledgertm", &device.adapter.to_string());
+        page.entry("chain_ids", ids(&device.chain_ids));
     }
     for section in &config.unbuilt {
         page.head("unbuilt", &section.section);
@@ -124,11 +135,7 @@ impl Page {
         let path = self.path(&key.path);
         self.head("softsign", &path);
         self.entry("chain_ids", ids(&key.chain_ids));
-        let key_type = match key.key_type {
-            KeyType::Consensus => "consensus",
-            KeyType::Account => "account",
-        };
-        self.entry("key_type", key_type);
+        self.entry("key_type", key_type(key.key_type));
         let format = match key.key_format {
             None => "told from the content",
             Some(FileFormat::Base64) => "base64",
@@ -136,6 +143,48 @@ impl Page {
             Some(FileFormat::Raw) => "raw",
         };
         self.entry("key_format", format);
+    }
+
+    fn yubihsm(&mut self, device: &yubihsm::Config) {
+        self.head("yubihsm", &device.adapter.to_string());
+        let (Adapter::Usb { timeout } | Adapter::Http { timeout, .. }) = &device.adapter;
+        self.entry("timeout_ms", timeout.as_millis());
+        match &device.serial_number {
+            Some(serial) => self.entry("serial_number", serial),
+            None => self.entry("serial_number", "any"),
+        }
+        self.entry("auth.key", device.auth.key);
+        let password = match &device.auth.password {
+            PasswordSource::Inline(_) => "in this file".to_owned(),
+            PasswordSource::File(path) => format!("in {}", self.path(path)),
+            PasswordSource::Variable(_) | PasswordSource::Credential(_) => {
+                format!("in {}", device.auth.password)
+            }
+        };
+        self.entry("auth.password", password);
+        for key in &device.keys {
+            let what = format!("{} for {}", key_type(key.key_type), ids(&key.chain_ids));
+            self.entry(&format!("key {:#06x}", key.key), what);
+        }
+        if let Some(server) = &device.connector_server {
+            self.entry("connector_server.laddr", server.laddr);
+            match server.cli {
+                None => self.entry("connector_server.cli", "none"),
+                Some(CommandLine { auth_key: None }) => {
+                    self.entry("connector_server.cli", "with auth.key");
+                }
+                Some(CommandLine {
+                    auth_key: Some(key),
+                }) => self.entry("connector_server.cli", format!("with auth key {key}")),
+            }
+        }
+    }
+}
+
+fn key_type(key_type: KeyType) -> &'static str {
+    match key_type {
+        KeyType::Consensus => "consensus",
+        KeyType::Account => "account",
     }
 }
 

@@ -1,29 +1,46 @@
 //! "Did you mean": what an unknown name was probably meant to be.
 
+use super::providers::{ledgertm, softsign, yubihsm};
+
 /// The keys of the sections in which a key may have been meant to stand.
-const SECTIONS: [(&str, &[&str]); 6] = [
+const SECTIONS: [(&str, &[&str]); 14] = [
     ("[[validator]]", super::validators::KEYS),
     ("[[chain]]", super::chains::KEYS),
-    ("[[providers.softsign]]", super::providers::SOFTSIGN_KEYS),
+    (softsign::NAME, softsign::KEYS),
+    (yubihsm::NAME, yubihsm::KEYS),
+    (yubihsm::ADAPTER, yubihsm::ADAPTER_KEYS),
+    (yubihsm::AUTH, yubihsm::AUTH_KEYS),
+    (yubihsm::KEY, yubihsm::KEY_KEYS),
+    (yubihsm::SERVER, yubihsm::SERVER_KEYS),
+    (yubihsm::CLI, yubihsm::CLI_KEYS),
+    (ledgertm::NAME, ledgertm::KEYS),
+    (ledgertm::ADAPTER, ledgertm::ADAPTER_KEYS),
     ("state_hook", super::chains::HOOK_KEYS),
     ("[providers]", super::providers::KEYS),
     ("the file", super::reader::ROOT_KEYS),
 ];
 
 /// Keys that are understood, but that nobody should be told to write.
-const HISTORIC: [(&str, &str); 5] = [
+const HISTORIC: [(&str, &str); 9] = [
     ("[[validator]]", "port"),
     ("[[validator]]", "connection"),
-    ("[[providers.softsign]]", "id"),
+    (softsign::NAME, "id"),
+    (yubihsm::NAME, "serial-number"),
+    (yubihsm::ADAPTER, "connector"),
+    (yubihsm::KEY, "id"),
+    (ledgertm::NAME, "id"),
     ("the file", "secret-connection"),
     ("the file", "tx_signer"),
 ];
 
 /// Names that are far apart as text, but near in meaning. The first one that the section knows is taken.
-const SYNONYMS: [(&str, &[&str]); 24] = [
+const SYNONYMS: [(&str, &[&str]); 32] = [
     ("account_prefix", &["account_key_prefix"]),
     ("address", &["addr"]),
     ("args", &["cmd"]),
+    ("auth_key", &["key"]),
+    ("auth_key_id", &["key", "auth_key"]),
+    ("authentication", &["auth"]),
     ("chain_id", &["chain_ids", "id"]),
     ("chain_ids", &["chain_id", "id"]),
     ("chains", &["chain_ids", "chain"]),
@@ -38,12 +55,17 @@ const SYNONYMS: [(&str, &[&str]); 24] = [
     ("identity_key", &["secret_key"]),
     ("key", &["path", "secret_key"]),
     ("key_file", &["path", "secret_key"]),
+    ("key_id", &["key"]),
+    ("key_type", &["type"]),
     ("laddr", &["addr"]),
     ("ledger", &["ledgertm"]),
     ("name", &["id"]),
     ("network", &["chain_id", "id"]),
     ("secret_key_path", &["secret_key"]),
+    ("serial", &["serial_number"]),
+    ("serial_number", &["serial"]),
     ("state_path", &["state_file"]),
+    ("timeout", &["timeout_ms"]),
     ("url", &["addr"]),
 ];
 

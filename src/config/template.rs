@@ -130,16 +130,26 @@ const OTHER_PROVIDERS: &str = "\
 # key_type = \"consensus\"   # the default
 # key_format = \"base64\"    # or \"json\" (priv_validator_key.json) or \"raw\"; told from the file's content when it is left out
 
-## Keys in devices: these sections are understood, but this version refuses to start with them
+## Keys in devices: a section for each device. A chain has one key: take it out of the chain_ids of the others
 
 # [[providers.yubihsm]]
-# adapter = { type = \"usb\" }                                # or { type = \"http\", addr = \"tcp://127.0.0.1:12345\" }
-# auth = { key = 1, password_file = \"secrets/yubihsm-password.txt\" }
-# keys = [{ chain_ids = [\"CHAIN\"], key = 1 }]
-# serial_number = \"0123456789\"
+# adapter = { type = \"usb\", timeout_ms = 1000 }   # or { type = \"http\", addr = \"tcp://127.0.0.1:12345\" }, a yubihsm-connector
+# serial_number = \"0123456789\"                    # from `tmkms yubihsm detect`; needed where several devices could be meant
+# auth = { key = 4, password_file = \"secrets/yubihsm-password.txt\" }
+##   instead of password_file: password_credential = \"NAME\" (systemd's LoadCredential=), password_env = \"VARIABLE\", or
+##   password = \"…\", which this file may hold only while nobody else can read it
+# keys = [{ chain_ids = [\"CHAIN\"], key = 1, type = \"consensus\" }]   # as many as there are; type \"account\" signs nothing
+# connector_server = { laddr = \"tcp://127.0.0.1:12345\", cli = { auth_key = 2 } }
+##   lets other programs on this machine use the device while `tmkms start` holds it; with cli `tmkms yubihsm …` does, with this
+##   authentication key (and its password is asked for) or with that of auth
 
 # [[providers.ledgertm]]
-# chain_ids = [\"CHAIN\"]
+# chain_ids = [\"CHAIN\"]              # their [[chain]] needs sign_extensions = false: the app signs no vote extensions
+# path = \"/dev/hidraw0\"              # from `tmkms ledger detect`; needed where several Ledgers are plugged in
+# serial = \"0001\"                    # the same, where their serial numbers differ
+# adapter = { type = \"hid\" }         # or { type = \"tcp\", addr = \"tcp://127.0.0.1:9999\" }, an emulator, without path and serial
+
+## This section is understood, but this version refuses to start with it
 
 # [[providers.fortanixdsm]]
 # api_endpoint = \"https://sdkms.fortanix.com\"

@@ -6,6 +6,7 @@ use crate::{
     chain::{self, Chain, GuardedKey, NotOpen, Served, Waiting},
     client::{self, Client},
     codec::proto::{self, Proto},
+    config::ConsensusKey,
     connection::{Address, Identity, IdentityError},
     event::{self, Event, Sink},
     keyring::{
@@ -63,16 +64,29 @@ type KeySource = Box<dyn FnMut() -> Result<Key, ProviderError> + Send>;
 impl<'a> Opened<'a> {
     /// Where a chain's key comes from. What is shared by several chains is opened or started here.
     fn key_source(&mut self, plan: &ChainPlan<'a>) -> Result<KeySource, ProviderError> {
-        let path = plan.key.path.as_path();
+        let config = match plan.key {
+            ConsensusKey::Softsign(config) => config,
+            ConsensusKey::YubiHsm { device, .. } => return Err(not_built(device)),
+            ConsensusKey::Ledger { device, .. } => return Err(not_built(&device.adapter)),
+        };
+        let path = config.path.as_path();
         let key = match self.keys.get(path) {
             Some(key) => key.clone(),
             None => {
-                let key = softsign::open(plan.key)?;
+                let key = softsign::open(config)?;
                 self.keys.insert(path, key.clone());
                 key
             }
         };
         Ok(Box::new(move || Ok(key.clone())))
+    }
+}
+
+fn not_built(device: &dyn std::fmt::Display) -> ProviderError {
+    ProviderError::Unusable {
+        device: device.to_string(),
+        reason: "this version cannot open it".to_owned(),
+        hint: Some("stay with the version that served it".to_owned()),
     }
 }
 

@@ -69,11 +69,7 @@ fn is_served(config: &Config, chain: &chain::Config) -> bool {
         .validators
         .iter()
         .any(|node| node.chain_id == chain.id);
-    let has_key = config
-        .softsign
-        .iter()
-        .any(|key| key.key_type == KeyType::Consensus && key.chain_ids.contains(&chain.id));
-    has_node && has_key
+    has_node && config.consensus_key(&chain.id).is_some()
 }
 
 /// Opens every key and shows its public half. Returns the consensus keys that could be opened, by chain.

@@ -1,0 +1,209 @@
+//! Which key signs for which chain.
+
+use std::collections::HashMap;
+
+use super::files::{Files, Role};
+use crate::{
+    config::{
+        Draft, Unbuilt,
+        paths::Places,
+        problem::Report,
+        providers::{Key, Place, Route},
+        reader::Located,
+    },
+    keyring::providers::{KeyType, softsign},
+    privval::ChainId,
+};
+
+/// A Ledger of 0.4 named no chain, since there was one keyring for all of them: its key signs for every chain that no other
+/// key is for.
+pub(super) fn route_ledgers(keys: &mut [Key<'_>], registered: &[ChainId], report: &mut Report<'_>) {
+    let taken: Vec<ChainId> = keys
+        .iter()
+        .filter(|key| key.key_type == KeyType::Consensus)
+        .flat_map(|key| key.chains().iter().map(|id| id.value.clone()))
+        .collect();
+    let free: Vec<&ChainId> = registered.iter().filter(|id| !taken.contains(id)).collect();
+    for key in keys {
+        if !matches!(key.route, Route::Every) {
+            continue;
+        }
+        let names: Vec<String> = free.iter().map(|id| format!("\"{id}\"")).collect();
+        let names = names.join(", ");
+        if free.is_empty() {
+            report
+                .warning(
+                    key.at,
+                    format!("{} signs for no chain: each has another key", key.section),
+                )
+                .remedy("remove it, or name its chains: chain_ids = [\"…\"]");
+        } else {
+            report
+                .warning(
+                    key.at,
+                    format!(
+                        "`chain_ids` is missing in {}: it signs for {names}",
+                        key.section
+                    ),
+                )
+                .remedy(format!("add: chain_ids = [{names}]"));
+        }
+        let at = key.at;
+        let ids = free.iter().map(|id| Located {
+            value: (*id).clone(),
+            at,
+        });
+        key.route = Route::Chains(Located {
+            value: ids.collect(),
+            at,
+        });
+    }
+}
+
+/// One consensus key for every chain that is validated, and at most one for the others.
+pub(super) fn check(
+    draft: &Draft<'_>,
+    validators: &[Option<Located<ChainId>>],
+    registered: &[ChainId],
+    report: &mut Report<'_>,
+) {
+    let mut holders: HashMap<&ChainId, &Key<'_>> = HashMap::new();
+    for key in &draft.keys {
+        let ids = key.chains();
+        for (index, id) in ids.iter().enumerate() {
+            if ids
+                .iter()
+                .take(index)
+                .any(|earlier| earlier.value == id.value)
+            {
+                report
+                    .error(
+                        id.at,
+                        format!("chain {} stands twice in one list", id.value),
+                    )
+                    .remedy("remove one of them");
+            } else if key.key_type == KeyType::Consensus {
+                second_key(&mut holders, key, id, report);
+            }
+        }
+    }
+    let held = |id: &ChainId| holders.contains_key(id) || !registered.contains(id);
+    check_validators_have_keys(draft, validators, held, report);
+}
+
+/// Tells once of every validated chain that no key is for.
+fn check_validators_have_keys(
+    draft: &Draft<'_>,
+    validators: &[Option<Located<ChainId>>],
+    held: impl Fn(&ChainId) -> bool,
+    report: &mut Report<'_>,
+) {
+    // A device section whose keys could not be made out may hold the key; it is refused on its own.
+    let unclear = draft.unbuilt.iter().enumerate().any(|(index, section)| {
+        let of_section = |key: &Key<'_>| matches!(key.place, Place::Unbuilt(i) if i == index);
+        section.section.starts_with("[[providers.") && !draft.keys.iter().any(of_section)
+    });
+    if unclear {
+        return;
+    }
+    let mut told: Vec<&ChainId> = Vec::new();
+    for (validator, id) in draft.validators.iter().zip(validators) {
+        let Some(Located { value: id, .. }) = id else {
+            continue;
+        };
+        if held(id) || told.contains(&id) {
+            continue;
+        }
+        told.push(id);
+        let hint = format!(
+            "[[providers.softsign]] with chain_ids = [\"{id}\"] and path = \"secrets/{id}-consensus.key\""
+        );
+        if draft.keys.is_empty() {
+            let at = draft.providers_at.unwrap_or(validator.at);
+            report
+                .error(
+                    at,
+                    format!("no key is configured for chain {id}: there is no provider section"),
+                )
+                .remedy(format!("add: {hint}"));
+        } else {
+            report
+                .error(validator.at, format!("no key is configured for chain {id}"))
+                .remedy(format!(
+                    "add \"{id}\" to the chain_ids of its key, or add: {hint}"
+                ));
+        }
+    }
+}
+
+fn second_key<'k>(
+    holders: &mut HashMap<&'k ChainId, &'k Key<'k>>,
+    key: &'k Key<'k>,
+    id: &'k Located<ChainId>,
+    report: &mut Report<'_>,
+) {
+    let Some(first) = holders.get(&id.value) else {
+        holders.insert(&id.value, key);
+        return;
+    };
+    let line = report.line(first.at);
+    let same = first.place.is(&key.place);
+    let (what, hint) = if same {
+        ("the same key again", "remove one of the two")
+    } else {
+        (
+            "a second consensus key",
+            "a chain has one: take it out of the chain_ids of the other",
+        )
+    };
+    let what = format!(
+        "{what} for chain {} (the first is in {}, line {line})",
+        id.value, first.section
+    );
+    report.error(id.at, what).remedy(hint);
+}
+
+/// `[[providers.softsign]]`.
+pub(super) fn softsign(
+    keys: &[Key<'_>],
+    places: &Places,
+    files: &mut Files,
+    report: &mut Report<'_>,
+) -> Vec<softsign::Config> {
+    let mut configs = Vec::new();
+    for key in keys {
+        let Place::File { path, format } = &key.place else {
+            continue;
+        };
+        let ids: Vec<ChainId> = key.chains().iter().map(|id| id.value.clone()).collect();
+        let located = places.locate("path", *path, report);
+        if let Some(first) = ids.first() {
+            files.add(Role::Key, first.as_str(), path.at, &located);
+        }
+        configs.push(softsign::Config {
+            chain_ids: ids,
+            key_type: key.key_type,
+            key_format: *format,
+            path: located,
+        });
+    }
+    configs
+}
+
+/// The unbuilt sections, each with the chains that its keys are for.
+pub(super) fn unbuilt(mut sections: Vec<Unbuilt>, keys: &[Key<'_>]) -> Vec<Unbuilt> {
+    for (index, section) in sections.iter_mut().enumerate() {
+        for key in keys {
+            if !matches!(key.place, Place::Unbuilt(i) if i == index) {
+                continue;
+            }
+            for id in key.chains() {
+                if !section.chain_ids.contains(&id.value) {
+                    section.chain_ids.push(id.value.clone());
+                }
+            }
+        }
+    }
+    sections.sort_by_key(|section| section.line);
+    sections
+}
