@@ -8,10 +8,23 @@
 
 #[path = "support/yubihsm/mod.rs"]
 mod simulator;
+mod support;
 
-use simulator::{Options, Simulator};
+use std::{
+    env,
+    io::{Read, Write},
+    net::TcpStream,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use simulator::{
+    Fault, Options, Simulator,
+    codes::{self, command, kind},
+};
 use yubihsm::{
-    Capability, Client, Connector, Credentials, Domain, HttpConfig, asymmetric, object, wrap,
+    Capability, Client, Connector, Credentials, Domain, HttpConfig, asymmetric, object, opaque,
+    wrap,
 };
 
 fn client(hsm: &Simulator) -> Client {
@@ -85,4 +98,304 @@ fn the_crates_client_takes_a_key_through_its_life() {
     let listed = client.list_objects(&[]).unwrap();
     let ids: Vec<u16> = listed.iter().map(|entry| entry.object_id).collect();
     assert_eq!(ids, [1, 1, 7]);
+}
+
+/// Yubico's own client takes a key through its whole life: `tests/interop/yubihsm/life.py`.
+fn python_takes_a_key_through_its_life(firmware: [u8; 3]) {
+    let python = match support::python::environment("tests/interop/yubihsm/requirements.txt") {
+        Ok(python) => python,
+        Err(why) => return support::skip("Yubico's Python client", &why),
+    };
+    let hsm = Simulator::start(Options {
+        firmware,
+        ..Options::default()
+    });
+    live(&python, &hsm.url(), &hsm.serial());
+    assert_eq!(hsm.device().open_sessions(), 0, "the reset ended them all");
+    // The same on hardware, where a connector has some that may be erased: what differs is a fault of the simulator.
+    if let Ok(url) = env::var("TMKMS_TEST_YUBIHSM")
+        && url.starts_with("http://")
+        && let Ok(serial) = env::var("TMKMS_TEST_YUBIHSM_ERASE")
+    {
+        live(&python, &url, &serial);
+    }
+}
+
+fn live(python: &Path, url: &str, serial: &str) {
+    let life = "tests/interop/yubihsm/life.py";
+    let output = support::python::run_script(python, life, &[url, serial]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let failed = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{failed}");
+    assert!(said.ends_with("the end\n"), "{said}");
+}
+
+#[test]
+fn yubicos_client_takes_a_key_through_its_life() {
+    python_takes_a_key_through_its_life([2, 4, 1]);
+}
+
+#[test]
+fn yubicos_client_takes_a_key_through_its_life_on_older_firmware() {
+    python_takes_a_key_through_its_life([2, 3, 2]);
+}
+
+/// One request on a connection of its own, and all that came back.
+fn exchange(hsm: &Simulator, request: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(hsm.addr())?;
+    stream.write_all(request)?;
+    let mut reply = Vec::new();
+    stream.read_to_end(&mut reply)?;
+    Ok(reply)
+}
+
+fn get(hsm: &Simulator, path: &str) -> String {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    String::from_utf8(exchange(hsm, request.as_bytes()).unwrap()).unwrap()
+}
+
+/// The body of what `POST /connector/api` answers; the headers' names are spelled as nobody spells them.
+fn post(hsm: &Simulator, message: &[u8]) -> std::io::Result<Vec<u8>> {
+    let length = message.len();
+    let mut request = format!(
+        "POST /connector/api HTTP/1.1\r\nhost: x\r\ncontent-LENGTH: {length}\r\nconnection: close\r\n\r\n"
+    )
+    .into_bytes();
+    request.extend(message);
+    let reply = exchange(hsm, &request)?;
+    let body = reply.windows(4).position(|four| four == b"\r\n\r\n");
+    let body = body.ok_or(std::io::ErrorKind::UnexpectedEof)?;
+    if !reply.starts_with(b"HTTP/1.1 200 ") {
+        let line = String::from_utf8_lossy(&reply[..body]).into_owned();
+        return Err(std::io::Error::other(line));
+    }
+    Ok(reply[body + 4..].to_vec())
+}
+
+const ECHO: [u8; 7] = [0x01, 0, 4, b'e', b'c', b'h', b'o'];
+const ECHOED: [u8; 7] = [0x81, 0, 4, b'e', b'c', b'h', b'o'];
+
+#[test]
+fn the_connector_speaks_as_yubicos_does() {
+    let hsm = Simulator::start(Options::default());
+    let port = hsm.addr().port();
+    let status = get(&hsm, "/connector/status");
+    let lines: Vec<&str> = status.lines().collect();
+    let body = &lines[lines.iter().position(|line| line.is_empty()).unwrap() + 1..];
+    let pid = format!("pid={}", std::process::id());
+    let port = format!("port={port}");
+    let expected = [
+        "status=OK",
+        "serial=*",
+        "version=3.0.5",
+        &pid,
+        "address=127.0.0.1",
+        &port,
+    ];
+    assert_eq!(body, expected);
+
+    assert!(get(&hsm, "/connector/api").starts_with("HTTP/1.1 405 "));
+    assert!(get(&hsm, "/elsewhere").starts_with("HTTP/1.1 404 "));
+    for (length, expected) in [
+        (2, "400"),
+        (3, "200"),
+        (3_139, "200"),
+        (3_140, "400"),
+        (1 << 20, "400"),
+    ] {
+        let message = vec![0; length];
+        let error = post(&hsm, &message).err().map(|error| error.to_string());
+        let line = error.unwrap_or_else(|| "HTTP/1.1 200".into());
+        assert!(line.contains(expected), "{length}: {line}");
+    }
+    // A length that is not the payload's, a command that is none, and one that needs a session.
+    for (message, code) in [
+        (&[0x01, 0, 9][..], 8),
+        (&[0x02, 0, 0], 1),
+        (&[0x48, 0, 0], 1),
+    ] {
+        assert_eq!(post(&hsm, message).unwrap(), [0x7f, 0, 1, code]);
+    }
+}
+
+#[test]
+fn a_message_is_dropped_before_or_after_the_device_has_it() {
+    let hsm = Simulator::start(Options::default());
+    hsm.fault(Fault::DropBefore);
+    assert!(post(&hsm, &ECHO).is_err());
+    assert_eq!(hsm.device().count(command::ECHO), 0);
+    hsm.fault(Fault::DropAfter);
+    assert!(post(&hsm, &ECHO).is_err());
+    assert_eq!(hsm.device().count(command::ECHO), 1);
+    hsm.fault(Fault::Busy);
+    assert!(post(&hsm, &ECHO).unwrap_err().to_string().contains("500"));
+    // A fault waits for its command.
+    hsm.fault_on(command::DEVICE_INFO, Fault::DropBefore);
+    assert_eq!(post(&hsm, &ECHO).unwrap(), ECHOED);
+    assert_eq!(hsm.faults_left(), 1);
+}
+
+#[test]
+fn a_response_comes_in_two_segments_or_late() {
+    let hsm = Simulator::start(Options::default());
+    hsm.fault(Fault::TwoSegments);
+    assert_eq!(post(&hsm, &ECHO).unwrap(), ECHOED);
+    hsm.fault(Fault::Delay(Duration::from_millis(60)));
+    let asked = Instant::now();
+    assert_eq!(post(&hsm, &ECHO).unwrap(), ECHOED);
+    assert!(asked.elapsed() >= Duration::from_millis(60));
+}
+
+#[test]
+fn a_connector_that_is_restarted_has_the_same_port_and_the_same_device() {
+    let hsm = Simulator::start(Options::default());
+    let mut connection = TcpStream::connect(hsm.addr()).unwrap();
+    hsm.device().occupy(3);
+    hsm.stop_connector();
+    assert_eq!(connection.read(&mut [0]).unwrap_or(0), 0, "it was cut");
+    assert!(post(&hsm, &ECHO).is_err());
+    hsm.restart_connector();
+    assert_eq!(post(&hsm, &ECHO).unwrap(), ECHOED);
+    assert_eq!(hsm.device().open_sessions(), 3);
+}
+
+#[test]
+fn a_device_that_was_pulled_comes_back_without_its_sessions() {
+    let hsm = Simulator::start(Options::default());
+    let client = client(&hsm);
+    generate(
+        &client,
+        7,
+        Capability::SIGN_EDDSA,
+        asymmetric::Algorithm::Ed25519,
+    );
+    hsm.unplug();
+    assert!(get(&hsm, "/connector/status").contains("status=NO_DEVICE"));
+    assert!(post(&hsm, &ECHO).unwrap_err().to_string().contains("500"));
+    hsm.plug();
+    assert_eq!(hsm.device().open_sessions(), 0);
+    assert!(hsm.device().object(kind::ASYMMETRIC_KEY, 7).is_some());
+}
+
+#[test]
+fn a_session_ends_after_thirty_seconds_without_use_and_not_before() {
+    let hsm = Simulator::start(Options::default());
+    let client = client(&hsm);
+    for _ in 0..3 {
+        hsm.device().skip(Duration::from_secs(29));
+        client.device_info().unwrap();
+    }
+    assert_eq!(hsm.device().open_sessions(), 1);
+    hsm.device().skip(Duration::from_secs(30));
+    assert_eq!(hsm.device().open_sessions(), 0);
+    assert!(client.device_info().is_err());
+}
+
+#[test]
+fn a_second_client_can_hold_every_session() {
+    let hsm = Simulator::start(Options::default());
+    hsm.device().occupy(16);
+    let create = [0x03, 0, 10, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8];
+    assert_eq!(post(&hsm, &create).unwrap(), [0x7f, 0, 1, 0x05]);
+    hsm.device().skip(Duration::from_secs(30));
+    let reply = post(&hsm, &create).unwrap();
+    assert_eq!((reply[0], reply.len()), (0x83, 3 + 17));
+}
+
+#[test]
+fn a_session_can_be_lost_or_its_answers_falsified() {
+    let hsm = Simulator::start(Options::default());
+    for fault in [Fault::SessionLost, Fault::WrongMac, Fault::Code(0x07)] {
+        let client = client(&hsm);
+        generate(
+            &client,
+            7,
+            Capability::SIGN_EDDSA,
+            asymmetric::Algorithm::Ed25519,
+        );
+        hsm.fault_on(command::SIGN_EDDSA, fault);
+        assert!(
+            client.sign_ed25519(7, b"x".as_slice()).is_err(),
+            "{fault:?}"
+        );
+        assert_eq!(hsm.faults_left(), 0);
+        hsm.device().reset();
+    }
+    let client = client(&hsm);
+    generate(
+        &client,
+        7,
+        Capability::SIGN_EDDSA,
+        asymmetric::Algorithm::Ed25519,
+    );
+    let right = client.get_public_key(7).unwrap();
+    hsm.device().false_public_keys = true;
+    assert_ne!(client.get_public_key(7).unwrap().as_ref(), right.as_ref());
+    hsm.device()
+        .refused
+        .insert(command::SIGN_EDDSA, codes::INSUFFICIENT_PERMISSIONS);
+    assert!(client.sign_ed25519(7, b"x".as_slice()).is_err());
+}
+
+/// `devices.md` names it: the crate's own list ends silently at such an object, Yubico's goes on.
+#[test]
+fn a_list_can_begin_with_an_object_of_an_unknown_type() {
+    let hsm = Simulator::start(Options::default());
+    let client = client(&hsm);
+    assert_eq!(client.list_objects(&[]).unwrap().len(), 1);
+    hsm.device().list_begins_with_unknown = true;
+    assert!(
+        client
+            .list_objects(&[])
+            .map_or(true, |list| list.is_empty())
+    );
+}
+
+#[test]
+fn a_full_log_under_force_audit_stops_what_would_be_logged_and_counts_what_it_cannot() {
+    let hsm = Simulator::start(Options::default());
+    let client = client(&hsm);
+    generate(
+        &client,
+        7,
+        Capability::SIGN_EDDSA,
+        asymmetric::Algorithm::Ed25519,
+    );
+    {
+        let mut device = hsm.device();
+        device.audit.force = codes::option::ON;
+        device.audit.fill();
+    }
+    assert!(client.sign_ed25519(7, b"x".as_slice()).is_err());
+    hsm.plug();
+    let client = self::client(&hsm);
+    let log = client.get_log_entries().unwrap();
+    assert_eq!((log.unlogged_boot_events, log.unlogged_auth_events), (1, 1));
+    assert_eq!(log.entries.len(), 62);
+    client.set_log_index(log.entries[61].item).unwrap();
+    client.sign_ed25519(7, b"x".as_slice()).unwrap();
+}
+
+#[test]
+fn a_device_holds_256_objects() {
+    let hsm = Simulator::start(Options::default());
+    let client = client(&hsm);
+    let put = |id: u16| {
+        let label = object::Label::from_bytes(b"x").unwrap();
+        client.put_opaque(
+            id,
+            label,
+            Domain::DOM1,
+            Capability::empty(),
+            opaque::Algorithm::Data,
+            vec![1],
+        )
+    };
+    for id in 1..=255 {
+        assert_eq!(put(id).unwrap(), id);
+    }
+    assert_eq!(client.get_storage_info().unwrap().free_records, 0);
+    assert!(put(0).is_err());
+    client.delete_object(9, object::Type::Opaque).unwrap();
+    assert_ne!(put(0).unwrap(), 0);
 }

@@ -14,6 +14,7 @@
 pub mod go_tools;
 pub mod node;
 pub mod process;
+pub mod python;
 pub mod rpc;
 pub mod signer;
 

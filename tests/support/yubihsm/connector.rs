@@ -20,6 +20,9 @@ use super::{
 /// No header block of a client is longer.
 const HEADERS: u64 = 16 * 1024;
 
+/// No device takes a message as long as this.
+const BODY: u64 = 8 * 1024;
+
 /// The pause between the halves of a response that comes in two: long enough that two reads are needed.
 const BETWEEN_SEGMENTS: Duration = Duration::from_millis(30);
 
@@ -169,14 +172,19 @@ impl Request {
             }
         }
         let body = match length {
-            // Longer than any device takes: the answer says so, what was sent is left on the line.
-            Some(length) if length > 64 * 1024 => {
-                keep = false;
-                Some(vec![0; length.min(64 * 1024)])
-            }
             Some(length) => {
-                let mut body = vec![0; length];
-                reader.read_exact(&mut body)?;
+                let mut body = Vec::new();
+                let length = u64::try_from(length).unwrap_or(u64::MAX);
+                let kept = reader
+                    .by_ref()
+                    .take(length.min(BODY))
+                    .read_to_end(&mut body)?;
+                // What is longer than any device takes is read to its end, so that the answer that says so arrives.
+                let rest = length - length.min(BODY);
+                io::copy(&mut reader.take(rest), &mut io::sink())?;
+                if u64::try_from(kept) != Ok(length.min(BODY)) {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
                 Some(body)
             }
             None => None,
