@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use crate::{
     crypto::PublicKey,
     keyring::{Key, SignerError, format::KeyFormat},
-    privval::{ChainId, Extension, RawBytes, SignRequest},
+    privval::{ChainId, Extension, Heartbeat, RawBytes, SignRequest},
     protection::{
-        BadSignature, Denial, Guard, Permit, Policy, RawPermit, Refusal, SignedMsg, SignedRaw,
-        StoreError, hook,
+        BadSignature, Denial, Guard, HeartbeatPermit, Permit, Policy, RawPermit, Refusal,
+        SignedHeartbeat, SignedMsg, SignedRaw, StoreError, hook,
     },
 };
 
@@ -97,6 +97,17 @@ impl Chain {
     pub fn sign_raw(&self, raw: &RawBytes) -> Result<SignedRaw, SignError> {
         let signer = &self.consensus.key.signer;
         let permit = RawPermit::for_raw_bytes(raw);
+        let signature = signer.sign(permit.sign_bytes())?;
+        Ok(permit.complete(signature, signer.public_key())?)
+    }
+
+    /// Signs a heartbeat of v0.26.
+    ///
+    /// # Errors
+    /// `SignError`: nothing may leave.
+    pub fn sign_heartbeat(&self, heartbeat: &Heartbeat) -> Result<SignedHeartbeat, SignError> {
+        let signer = &self.consensus.key.signer;
+        let permit = HeartbeatPermit::for_heartbeat(heartbeat);
         let signature = signer.sign(permit.sign_bytes())?;
         Ok(permit.complete(signature, signer.public_key())?)
     }

@@ -3,13 +3,18 @@
 //! What a request may contain is checked here, once; after a successful `decode` nothing about it is left to doubt but
 //! whether it may be signed. This room knows nothing of connections and keys.
 
+use std::time::Duration;
+
 use crate::{
     crypto::PublicKey,
     privval::{ChainId, Hrs, Kind, Request},
-    protection::{SignedMsg, SignedRaw},
+    protection::{SignedHeartbeat, SignedMsg, SignedRaw},
 };
 
+pub mod amino;
+mod judged;
 pub mod messages;
+pub mod node;
 pub mod proto;
 pub mod strict;
 
@@ -38,6 +43,66 @@ pub trait Codec: Send {
 
     /// Fields seen since the last call that this version does not know, each named once per codec (`SignVoteRequest.7`).
     fn take_unknown_fields(&mut self) -> Vec<String>;
+
+    /// A new connection begins: what was found out about the node before may not hold any more. `family` is what its handshake
+    /// told; a unix socket has none.
+    ///
+    /// # Errors
+    /// `DecodeError::Unanswerable` if the node is not what the operator says it is.
+    fn begin(&mut self, family: Option<Family>) -> Result<(), DecodeError> {
+        let _ = family;
+        Ok(())
+    }
+
+    /// What the node turned out to speak, in words, when that is news.
+    fn take_found(&mut self) -> Option<Found> {
+        None
+    }
+
+    /// How long the node waits for a reply. A later one is not sent: old nodes take it for the answer to their next request.
+    fn reply_limit(&self) -> Duration {
+        REPLY_LIMIT
+    }
+
+    /// Whether the node asks nothing more after this connection, until somebody restarts it.
+    fn ends_with_its_connection(&self) -> bool {
+        false
+    }
+}
+
+/// How long a node from v0.34 on waits for a reply.
+const REPLY_LIMIT: Duration = Duration::from_secs(5);
+
+/// The generations that a handshake tells apart.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Family {
+    /// Tendermint up to v0.32: amino messages.
+    Legacy,
+    /// Tendermint v0.33: amino messages.
+    V033,
+    /// Tendermint v0.34 and later, and every CometBFT: protobuf messages.
+    Protobuf,
+}
+
+impl Family {
+    /// For an operator.
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Legacy => "amino (Tendermint v0.32 or older)",
+            Self::V033 => "amino (Tendermint v0.33)",
+            Self::Protobuf => "protobuf (v0.34 or later)",
+        }
+    }
+}
+
+/// What a node turned out to speak.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Found {
+    /// The dialect and the versions that speak it.
+    pub dialect: &'static str,
+    /// Whether its requests say for which chain they are.
+    pub names_its_chain: bool,
 }
 
 /// What can be said to a node.
@@ -51,6 +116,8 @@ pub enum Response<'a> {
     Signed(&'a SignedMsg),
     /// A signature over bytes outside of consensus.
     SignedRaw(&'a SignedRaw),
+    /// A signed heartbeat.
+    SignedHeartbeat(&'a SignedHeartbeat),
     /// No signature, and why. A node reports it and does not ask again.
     Error {
         /// The kind of request that this answers.
@@ -92,6 +159,23 @@ pub enum Reason {
     /// A reply where a request belongs.
     #[error("a reply (field {0} of the message) where a request is expected")]
     NotARequest(u32),
+    /// No name that is registered in amino.
+    #[error("unknown request (prefix {0:08x})")]
+    UnknownPrefix(u32),
+    /// The node of an early version ends the connection.
+    #[error("the node ended the connection (poison pill)")]
+    PoisonPill,
+    /// The votes of one connection are of one version.
+    #[error("the fields of this vote stand in another order than those of the votes before it")]
+    OtherLayout,
+    /// Not what `protocol_version` says.
+    #[error("protocol_version is \"{pinned}\", but the node speaks {found}")]
+    OtherFamily {
+        /// As the operator wrote it.
+        pinned: &'static str,
+        /// What was found.
+        found: &'static str,
+    },
     /// More than one member of the oneof.
     #[error("more than one request in one message")]
     SecondMember,
@@ -123,6 +207,9 @@ pub enum Reason {
     /// Negative.
     #[error("round {0} is negative")]
     Round(i32),
+    /// Negative.
+    #[error("sequence {0} is negative")]
+    Sequence(i64),
     /// Not −1 ≤ it < round.
     #[error("proof-of-lock round {pol_round} does not fit round {round}")]
     PolRound {

@@ -113,6 +113,10 @@ impl Timestamp {
 pub enum Form {
     /// `CanonicalVote`/`CanonicalProposal` in protobuf: v0.34 to v2.
     Proto,
+    /// In amino, with the time before the block: votes of v0.26 to v0.28.
+    AminoA,
+    /// In amino: votes of v0.29 to v0.33, and the proposals of all of these.
+    AminoB,
 }
 
 impl Form {
@@ -121,13 +125,17 @@ impl Form {
     pub fn name(self) -> &'static str {
         match self {
             Self::Proto => "proto",
+            Self::AminoA => "amino-a",
+            Self::AminoB => "amino-b",
         }
     }
 
     /// The inverse of [`Form::name`].
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        (name == "proto").then_some(Self::Proto)
+        [Self::Proto, Self::AminoA, Self::AminoB]
+            .into_iter()
+            .find(|form| form.name() == name)
     }
 }
 
@@ -255,6 +263,42 @@ impl RawBytes {
     }
 }
 
+/// What a heartbeat of v0.26 says: a proposer that waits for transactions is still there.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Beat {
+    /// Block height, ≥ 1.
+    pub height: i64,
+    /// Round, ≥ 0.
+    pub round: i64,
+    /// Counts the heartbeats of one round, ≥ 0.
+    pub sequence: i64,
+    /// 20 bytes, or none when the node sent none.
+    pub validator_address: Vec<u8>,
+    /// Index in the validator set, ≥ 0.
+    pub validator_index: i64,
+}
+
+/// A heartbeat to be signed. It is in no block and under no double-sign rule. Built only by [`canonical`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Heartbeat {
+    sign_bytes: Box<[u8]>,
+    beat: Beat,
+}
+
+impl Heartbeat {
+    /// The length-prefixed `CanonicalHeartbeat`.
+    #[must_use]
+    pub fn sign_bytes(&self) -> &[u8] {
+        &self.sign_bytes
+    }
+
+    /// What it says.
+    #[must_use]
+    pub fn beat(&self) -> &Beat {
+        &self.beat
+    }
+}
+
 /// Everything that a validator node can ask.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Request {
@@ -266,6 +310,8 @@ pub enum Request {
     Sign(SignRequest),
     /// Bytes outside of consensus (Celestia's raw bytes, v1's `SignBytes`), already allowed by the codec's options.
     SignRaw(RawBytes),
+    /// A heartbeat (v0.26).
+    Heartbeat(Heartbeat),
 }
 
 /// The kind of reply that a request is waiting for; known even where the request itself is refused.
@@ -281,4 +327,6 @@ pub enum Kind {
     Proposal,
     /// Answered by a raw-bytes (or v1 sign-bytes) response.
     Raw,
+    /// Answered by a signed-heartbeat response (v0.26).
+    Heartbeat,
 }

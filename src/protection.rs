@@ -18,7 +18,10 @@ pub mod rules;
 pub mod store;
 
 pub use self::{
-    permit::{BadSignature, Permit, Permitted, RawPermit, SignedMsg, SignedRaw},
+    permit::{
+        BadSignature, HeartbeatPermit, Permit, Permitted, RawPermit, SignedHeartbeat, SignedMsg,
+        SignedRaw,
+    },
     rules::{Policy, Record, Refusal},
     store::{Candidate, Claim, Store, StoreError},
 };

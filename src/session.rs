@@ -11,7 +11,7 @@ use crate::{
     codec::{Codec, DecodeError, Response},
     connection::{Connection, ConnectionError},
     event::{self, Event, Signed, Sink},
-    privval::{BlockId, Hrs, Kind, RawBytes, Request, SignRequest, Step},
+    privval::{BlockId, Heartbeat, Hrs, Kind, RawBytes, Request, SignRequest, Step},
     protection::{SignedMsg, StoreError},
 };
 
@@ -108,6 +108,9 @@ impl Session<'_> {
             Ok(Request::PubKey) => codec.encode(&Response::PubKey(self.chain.public_key()), reply),
             Ok(Request::Sign(request)) => return Ok(self.sign(request, codec, reply)),
             Ok(Request::SignRaw(raw)) => return Ok(self.sign_raw(&raw, codec, reply)),
+            Ok(Request::Heartbeat(heartbeat)) => {
+                return Ok(self.sign_heartbeat(&heartbeat, codec, reply));
+            }
             Err(DecodeError::Answerable { kind, hrs, reason }) => {
                 let description = reason.to_string();
                 encode_error(codec, reply, kind, GENERIC, &description);
@@ -161,6 +164,25 @@ impl Session<'_> {
             }
             Err(error) => {
                 encode_error(codec, reply, Kind::Raw, GENERIC, &error.to_string());
+                self.not_signed(error, None)
+            }
+        }
+    }
+
+    fn sign_heartbeat(
+        &self,
+        heartbeat: &Heartbeat,
+        codec: &mut dyn Codec,
+        reply: &mut Vec<u8>,
+    ) -> Answer {
+        match self.chain.sign_heartbeat(heartbeat) {
+            Ok(signed) => {
+                codec.encode(&Response::SignedHeartbeat(&signed), reply);
+                // They come every other second, and nothing hangs on them.
+                Answer::Routine
+            }
+            Err(error) => {
+                encode_error(codec, reply, Kind::Heartbeat, GENERIC, &error.to_string());
                 self.not_signed(error, None)
             }
         }

@@ -5,13 +5,12 @@
 
 use crate::{
     codec::{
-        Codec, DecodeError, Reason, Response,
+        Codec, DecodeError, Reason, Response, judged,
         messages::{Message, Ping, RemoteSignerError, Sum},
         strict::{Cursor, Fault, Place, Record, Schema, Unknown, Wire},
     },
     privval::{
-        BlockId, ChainId, ConsensusMsg, Echo, Hrs, Kind, Request, SignRequest, Step, Timestamp,
-        canonical,
+        BlockId, ChainId, ConsensusMsg, Echo, Hrs, Kind, Request, SignRequest, Timestamp, canonical,
     },
 };
 
@@ -80,6 +79,8 @@ impl Codec for Proto {
             Kind::Vote => self.vote(body, &mut hrs).map(Request::Sign),
             Kind::Proposal => self.proposal(body, &mut hrs).map(Request::Sign),
             Kind::Raw => self.raw(body),
+            // No member of the envelope is one.
+            Kind::Heartbeat => Err(Reason::Empty),
         };
         request.map_err(|reason| DecodeError::Answerable { kind, hrs, reason })
     }
@@ -90,6 +91,8 @@ impl Codec for Proto {
             Response::PubKey(key) => reply::public_key(key),
             Response::Signed(signed) => reply::signed(signed),
             Response::SignedRaw(signed) => reply::signed_raw(signed),
+            // Nobody asks in this dialect; an empty message is no reply to anything.
+            Response::SignedHeartbeat(_) => return,
             Response::Error {
                 kind,
                 code,
@@ -115,14 +118,6 @@ impl Codec for Proto {
         self.unknown.take()
     }
 }
-
-/// `SignedMsgType` of a prevote, a precommit, a proposal.
-const PREVOTE: i32 = 1;
-const PRECOMMIT: i32 = 2;
-const PROPOSE: i32 = 32;
-
-/// The first and the last second that a protobuf timestamp may name (years 1 to 9999).
-const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
 /// How much of a wrong chain ID or unique ID is repeated in an error.
 const SHOWN: usize = 64;
@@ -211,18 +206,14 @@ impl Proto {
             .submessage(1)
             .ok_or(Reason::Missing(SIGN_VOTE_REQUEST.place(1)))?;
         let vote = self.read(&VOTE, vote)?;
-        let step = match vote.int32(1) {
-            PREVOTE => Ok(Step::Prevote),
-            PRECOMMIT => Ok(Step::Precommit),
-            other => Err(Reason::Type(other)),
-        };
-        let hrs = hrs(vote.int64(2), vote.int32(3), step);
+        let step = judged::vote_step(vote.int32(1));
+        let hrs = judged::hrs(vote.int64(2), vote.int32(3), step);
         *asked = hrs.as_ref().ok().copied();
         self.check_chain(request.text(2))?;
         let hrs = hrs?;
         let block_id = self.block_id(vote.submessage(4))?;
         let timestamp = self.timestamp(vote.submessage(5))?;
-        let echo = echo(vote.bytes(6), vote.int32(7))?;
+        let echo = judged::echo(vote.bytes(6), vote.int32(7))?;
         let chain_id = &self.options.chain_id;
         let msg = ConsensusMsg {
             hrs,
@@ -250,24 +241,17 @@ impl Proto {
             .submessage(1)
             .ok_or(Reason::Missing(SIGN_PROPOSAL_REQUEST.place(1)))?;
         let proposal = self.read(&PROPOSAL, proposal)?;
-        let step = match proposal.int32(1) {
-            PROPOSE => Ok(Step::Proposal),
-            other => Err(Reason::Type(other)),
-        };
+        let step = judged::proposal_step(proposal.int32(1));
         let round = proposal.int32(3);
-        let hrs = hrs(proposal.int64(2), round, step);
+        let hrs = judged::hrs(proposal.int64(2), round, step);
         *asked = hrs.as_ref().ok().copied();
         self.check_chain(request.text(2))?;
         let hrs = hrs?;
-        let pol_round = proposal.int32(4);
-        if pol_round < -1 || pol_round >= round {
-            return Err(Reason::PolRound { pol_round, round });
-        }
+        let pol_round = judged::pol_round(proposal.int32(4), round)?;
         let block_id = self
             .block_id(proposal.submessage(5))?
             .ok_or(Reason::NilProposal)?;
         let timestamp = self.timestamp(proposal.submessage(6))?;
-        let pol_round = i64::from(pol_round);
         let msg = ConsensusMsg {
             hrs,
             block_id: Some(block_id),
@@ -292,21 +276,7 @@ impl Proto {
         let id = self.read(&BLOCK_ID, bytes.unwrap_or_default())?;
         let parts = self.read(&PART_SET_HEADER, id.bytes(2))?;
         let (hash, total, parts_hash) = (id.bytes(1), parts.uint32(1), parts.bytes(2));
-        if hash.is_empty() && total == 0 && parts_hash.is_empty() {
-            return Ok(None);
-        }
-        match (hash.try_into(), parts_hash.try_into()) {
-            (Ok(hash), Ok(parts_hash)) if total >= 1 => Ok(Some(BlockId {
-                hash,
-                parts_total: total,
-                parts_hash,
-            })),
-            _ => Err(Reason::BlockId {
-                hash: hash.len(),
-                total,
-                parts_hash: parts_hash.len(),
-            }),
-        }
+        judged::block_id(hash, total, parts_hash)
     }
 
     /// Go reads a missing timestamp as its zero time and an empty one as the Unix epoch (`protocol.md` 2.2, 3.1).
@@ -315,12 +285,7 @@ impl Proto {
             return Ok(Timestamp::GO_ZERO);
         };
         let timestamp = self.read(&TIMESTAMP, bytes)?;
-        let (seconds, nanos) = (timestamp.int64(1), timestamp.int32(2));
-        if TIMESTAMP_SECONDS.contains(&seconds) && (0..=999_999_999).contains(&nanos) {
-            Ok(Timestamp { seconds, nanos })
-        } else {
-            Err(Reason::Timestamp { seconds, nanos })
-        }
+        judged::timestamp(timestamp.int64(1), timestamp.int32(2))
     }
 
     fn raw(&mut self, body: &[u8]) -> Result<Request, Reason> {
@@ -382,34 +347,6 @@ fn member_kind(number: u32) -> Option<Kind> {
 
 fn is_reply(number: u32) -> bool {
     number.is_multiple_of(2)
-}
-
-fn hrs(height: i64, round: i32, step: Result<Step, Reason>) -> Result<Hrs, Reason> {
-    let step = step?;
-    if height < 1 {
-        return Err(Reason::Height(height));
-    }
-    if round < 0 {
-        return Err(Reason::Round(round));
-    }
-    Ok(Hrs {
-        height,
-        round: i64::from(round),
-        step,
-    })
-}
-
-fn echo(address: &[u8], index: i32) -> Result<Echo, Reason> {
-    if !matches!(address.len(), 0 | 20) {
-        return Err(Reason::Address(address.len()));
-    }
-    if index < 0 {
-        return Err(Reason::Index(index));
-    }
-    Ok(Echo {
-        validator_address: address.to_vec(),
-        validator_index: i64::from(index),
-    })
 }
 
 /// Whether the node waits for an extension signature: on every precommit for a block (an empty extension is signed too)

@@ -28,6 +28,9 @@ pub enum Fault {
     /// The field was there already.
     #[error("occurs twice")]
     Duplicate,
+    /// After a field with a greater number, where an encoding has an order.
+    #[error("out of order")]
+    Order,
     /// A number that the field's type does not hold.
     #[error("number out of range")]
     Range,
@@ -90,6 +93,34 @@ impl<const N: usize> Schema<N> {
             message: self.name,
             field: field.map_or("", |(name, _)| name),
         }
+    }
+
+    /// Reads one level of a message whose fields have to stand in the order of their numbers.
+    ///
+    /// # Errors
+    /// Where and how the bytes break the encoding.
+    pub fn read_in_order<'a>(
+        &self,
+        bytes: &'a [u8],
+        unknown: &mut Unknown,
+    ) -> Result<Record<'a, N>, (Place, Fault)> {
+        let mut cursor = Cursor::new(bytes);
+        let mut last = 0;
+        while !cursor.is_empty() {
+            let (number, wire) = cursor.tag().map_err(|fault| (self.place(0), fault))?;
+            let place = self.place(usize::try_from(number).unwrap_or_default());
+            if number <= last {
+                let fault = if number == last {
+                    Fault::Duplicate
+                } else {
+                    Fault::Order
+                };
+                return Err((place, fault));
+            }
+            last = number;
+            cursor.skip(wire).map_err(|fault| (place, fault))?;
+        }
+        self.read(bytes, unknown)
     }
 
     /// Reads one level of a message.

@@ -9,7 +9,9 @@ use super::{
 };
 use crate::privval::{SignRequest, Step, Timestamp};
 
+mod amino;
 mod mutants;
+mod node;
 mod refusals;
 mod replies;
 

@@ -2,6 +2,15 @@
 
 use crate::privval::{BlockId, ChainId, Extension, Form, RawBytes, SignBytes, Step, Timestamp};
 
+mod amino;
+mod read;
+
+use self::read::Reader;
+pub use self::{
+    amino::heartbeat,
+    read::{Described, describe, parse},
+};
+
 /// The ASCII prefix that separates Celestia's raw bytes from consensus messages.
 const RAW_BYTES_PREFIX: &[u8] = b"COMET::RAW_BYTES::SIGN";
 
@@ -42,11 +51,31 @@ pub fn sign_bytes(
     block_id: Option<&BlockId>,
     timestamp: Timestamp,
 ) -> SignBytes {
+    sign_bytes_as(
+        Form::Proto,
+        chain_id,
+        step,
+        (height, round, pol_round),
+        block_id,
+        timestamp,
+    )
+}
+
+/// Sign bytes of a vote or proposal in a given form.
+#[must_use]
+pub fn sign_bytes_as(
+    form: Form,
+    chain_id: &ChainId,
+    step: Step,
+    (height, round, pol_round): (i64, i64, i64),
+    block_id: Option<&BlockId>,
+    timestamp: Timestamp,
+) -> SignBytes {
     let (hash, parts_total, parts_hash): (&[u8], u32, &[u8]) = match block_id {
         Some(id) => (&id.hash, id.parts_total, &id.parts_hash),
         None => (&[], 0, &[]),
     };
-    encode(&Fields {
+    let fields = Fields {
         type_number: type_number(step),
         height,
         round,
@@ -56,7 +85,17 @@ pub fn sign_bytes(
         parts_hash,
         timestamp,
         chain_id: chain_id.as_str(),
-    })
+    };
+    encode_as(form, &fields)
+}
+
+/// Length-prefixed canonical vote or proposal in a given form.
+#[must_use]
+pub fn encode_as(form: Form, fields: &Fields<'_>) -> SignBytes {
+    match form {
+        Form::Proto => encode(fields),
+        Form::AminoA | Form::AminoB => amino::encode(form, fields),
+    }
 }
 
 /// The wire number of a step's message type.
@@ -100,105 +139,7 @@ pub fn encode(fields: &Fields<'_>) -> SignBytes {
     if !fields.chain_id.is_empty() {
         put_bytes(&mut body, chain_tag, fields.chain_id.as_bytes());
     }
-    let mut bytes = Vec::with_capacity(body.len() + 2);
-    put_varint(&mut bytes, body.len() as u64);
-    let prefix = bytes.len();
-    bytes.extend_from_slice(&body);
-    SignBytes {
-        form: Form::Proto,
-        bytes: bytes.into(),
-        timestamp_at: (prefix + time_start, time_len),
-        timestamp: fields.timestamp,
-    }
-}
-
-/// Finds the timestamp in sign bytes that come from a state record.
-///
-/// `None` when the bytes are no canonical vote or proposal of that form.
-#[must_use]
-pub fn parse(form: Form, bytes: &[u8]) -> Option<SignBytes> {
-    let Form::Proto = form;
-    let mut reader = Reader { bytes, at: 0 };
-    let len = reader.varint()?;
-    if usize::try_from(len).ok()? != bytes.len().checked_sub(reader.at)? {
-        return None;
-    }
-    let mut time_tag = 0x2a;
-    let mut found = None;
-    while reader.at < bytes.len() {
-        let start = reader.at;
-        let tag = reader.varint()?;
-        match tag & 7 {
-            0 => {
-                let value = reader.varint()?;
-                if tag == 0x08 && value == u64::from(PROPOSAL) {
-                    time_tag = 0x32;
-                }
-            }
-            1 => {
-                reader.take(8)?;
-            }
-            2 => {
-                let len = usize::try_from(reader.varint()?).ok()?;
-                let body = reader.take(len)?;
-                if tag == time_tag {
-                    if found.is_some() {
-                        return None;
-                    }
-                    found = Some((start, reader.at - start, parse_timestamp(body)?));
-                }
-            }
-            _ => return None,
-        }
-    }
-    let (start, len, timestamp) = found?;
-    Some(SignBytes {
-        form,
-        bytes: bytes.into(),
-        timestamp_at: (start, len),
-        timestamp,
-    })
-}
-
-/// What sign bytes say, as far as a record's reader wants to know it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Described<'a> {
-    /// The block voted for or proposed; `None` for nil, or for a block ID that is not complete.
-    pub block_id: Option<BlockId>,
-    /// The chain ID, empty if there is none.
-    pub chain_id: &'a str,
-}
-
-/// Reads the block and the chain out of sign bytes.
-///
-/// `None` when a field is not what it is in a canonical vote or proposal.
-#[must_use]
-pub fn describe(sign_bytes: &SignBytes) -> Option<Described<'_>> {
-    let Form::Proto = sign_bytes.form;
-    let mut described = Described {
-        block_id: None,
-        chain_id: "",
-    };
-    let body = sign_bytes.bytes.get(prefix_len(&sign_bytes.bytes)..)?;
-    let is_proposal = body.starts_with(&[0x08, PROPOSAL.to_le_bytes()[0]]);
-    let (block_tag, chain_tag) = if is_proposal {
-        (0x2a, 0x3a)
-    } else {
-        (0x22, 0x32)
-    };
-    let mut reader = Reader { bytes: body, at: 0 };
-    while reader.at < body.len() {
-        match reader.field()? {
-            (tag, Field::Bytes(id)) if tag == block_tag => {
-                described.block_id = parse_block_id(id)?;
-            }
-            (tag, Field::Bytes(id)) if tag == chain_tag => {
-                described.chain_id = std::str::from_utf8(id).ok()?;
-            }
-            _ => {}
-        }
-    }
-    Some(described)
+    finished(Form::Proto, &body, (time_start, time_len), fields.timestamp)
 }
 
 /// Length-prefixed `CanonicalVoteExtension` (v0.38 and later).
@@ -246,17 +187,36 @@ pub fn raw_bytes(chain_id: &ChainId, raw_bytes: &[u8], unique_id: &str) -> Optio
 
 /// The `SignBytesRequest` of v1 and v2, which has no domain of its own.
 ///
-/// `None` if the value reads as anything that a vote, proposal or extension could be signed as: such a value would make
-/// the consensus key equivocate behind the guard's back.
+/// `None` if the value reads as anything that a vote, proposal, extension or heartbeat of any dialect could be signed as: such
+/// a value would make the consensus key equivocate behind the guard's back. Celestia's raw bytes have their own door, too.
 #[must_use]
 pub fn bare_bytes(value: &[u8]) -> Option<RawBytes> {
-    if value.is_empty() || reads_as_protobuf(value) {
+    if value.is_empty() || reads_as_protobuf(value) || value.starts_with(RAW_BYTES_PREFIX) {
         return None;
     }
     Some(RawBytes {
         sign_bytes: value.into(),
         label: "SignBytes".to_owned(),
     })
+}
+
+/// The length prefix before a body whose timestamp lies at `start` and is `len` long.
+fn finished(
+    form: Form,
+    body: &[u8],
+    (start, len): (usize, usize),
+    timestamp: Timestamp,
+) -> SignBytes {
+    let mut bytes = Vec::with_capacity(body.len() + 2);
+    put_varint(&mut bytes, body.len() as u64);
+    let prefix = bytes.len();
+    bytes.extend_from_slice(body);
+    SignBytes {
+        form,
+        bytes: bytes.into(),
+        timestamp_at: (prefix + start, len),
+        timestamp,
+    }
 }
 
 /// The length of the varint that stands before a length-prefixed message.
@@ -323,55 +283,6 @@ fn canonical_timestamp(timestamp: Timestamp) -> Vec<u8> {
     time
 }
 
-fn parse_timestamp(body: &[u8]) -> Option<Timestamp> {
-    let mut reader = Reader { bytes: body, at: 0 };
-    let mut timestamp = Timestamp {
-        seconds: 0,
-        nanos: 0,
-    };
-    while reader.at < body.len() {
-        match reader.varint()? {
-            0x08 => timestamp.seconds = reader.varint()?.cast_signed(),
-            0x10 => timestamp.nanos = i32::try_from(reader.varint()?.cast_signed()).ok()?,
-            _ => return None,
-        }
-    }
-    Some(timestamp)
-}
-
-/// The inner `None` is a block ID that is not complete.
-fn parse_block_id(body: &[u8]) -> Option<Option<BlockId>> {
-    let (mut hash, mut parts): (&[u8], &[u8]) = (&[], &[]);
-    let mut reader = Reader { bytes: body, at: 0 };
-    while reader.at < body.len() {
-        match reader.field()? {
-            (0x0a, Field::Bytes(bytes)) => hash = bytes,
-            (0x12, Field::Bytes(bytes)) => parts = bytes,
-            _ => return None,
-        }
-    }
-    let (mut total, mut parts_hash): (u64, &[u8]) = (0, &[]);
-    let mut reader = Reader {
-        bytes: parts,
-        at: 0,
-    };
-    while reader.at < parts.len() {
-        match reader.field()? {
-            (0x08, Field::Varint(value)) => total = value,
-            (0x12, Field::Bytes(bytes)) => parts_hash = bytes,
-            _ => return None,
-        }
-    }
-    let complete = || {
-        Some(BlockId {
-            hash: hash.try_into().ok()?,
-            parts_total: u32::try_from(total).ok()?,
-            parts_hash: parts_hash.try_into().ok()?,
-        })
-    };
-    Some(complete())
-}
-
 fn put_varint(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value.to_le_bytes()[0] | 0x80);
@@ -393,57 +304,6 @@ fn put_sfixed64(out: &mut Vec<u8>, tag: u8, value: i64) {
     }
 }
 
-enum Field<'a> {
-    Varint(u64),
-    Fixed,
-    Bytes(&'a [u8]),
-}
-
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = *self.bytes.get(self.at)?;
-            self.at += 1;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    /// A tag and its value.
-    fn field(&mut self) -> Option<(u64, Field<'a>)> {
-        let tag = self.varint()?;
-        let value = match tag & 7 {
-            0 => Field::Varint(self.varint()?),
-            1 => {
-                self.take(8)?;
-                Field::Fixed
-            }
-            2 => {
-                let len = usize::try_from(self.varint()?).ok()?;
-                Field::Bytes(self.take(len)?)
-            }
-            _ => return None,
-        };
-        Some((tag, value))
-    }
-
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let end = self.at.checked_add(len)?;
-        let taken = self.bytes.get(self.at..end)?;
-        self.at = end;
-        Some(taken)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -453,6 +313,15 @@ mod tests {
         parts_total: 1,
         parts_hash: [0x41; 32],
     };
+
+    const FORMS: [(Form, Option<BlockId>); 6] = [
+        (Form::Proto, Some(BLOCK)),
+        (Form::Proto, None),
+        (Form::AminoA, Some(BLOCK)),
+        (Form::AminoA, None),
+        (Form::AminoB, Some(BLOCK)),
+        (Form::AminoB, None),
+    ];
 
     fn chain() -> ChainId {
         ChainId::new("test_chain_id").expect("a chain ID")
@@ -498,48 +367,68 @@ mod tests {
 
     #[test]
     fn only_the_timestamp_may_differ() {
-        let make = |height, seconds| {
-            sign_bytes(
-                &chain(),
-                Step::Prevote,
-                (height, 0, 0),
-                Some(&BLOCK),
-                at(seconds),
-            )
-        };
-        assert!(make(10, 1).equal_but_for_timestamp(&make(10, 1_700_000_000)));
-        assert!(make(10, 0).equal_but_for_timestamp(&make(10, 1_700_000_000)));
-        assert!(!make(10, 1).equal_but_for_timestamp(&make(11, 1)));
+        for (form, block) in FORMS {
+            let make = |height, seconds| {
+                let round = (height, 0, 0);
+                sign_bytes_as(
+                    form,
+                    &chain(),
+                    Step::Prevote,
+                    round,
+                    block.as_ref(),
+                    at(seconds),
+                )
+            };
+            assert!(make(10, 1).equal_but_for_timestamp(&make(10, 1_700_000_000)));
+            assert!(make(10, 0).equal_but_for_timestamp(&make(10, 1_700_000_000)));
+            assert!(!make(10, 1).equal_but_for_timestamp(&make(11, 1)));
+        }
+        let make = |form| sign_bytes_as(form, &chain(), Step::Prevote, (1, 0, 0), None, at(0));
+        assert!(!make(Form::AminoA).equal_but_for_timestamp(&make(Form::AminoB)));
     }
 
     #[test]
     fn parsing_finds_what_encoding_wrote() {
         for step in [Step::Proposal, Step::Prevote, Step::Precommit] {
             for timestamp in [at(0), at(1_700_000_000), Timestamp::GO_ZERO] {
-                let bytes = sign_bytes(&chain(), step, (10, 3, -1), Some(&BLOCK), timestamp);
-                assert_eq!(parse(Form::Proto, bytes.as_bytes()), Some(bytes));
+                for (form, block) in FORMS {
+                    let round = (10, 3, -1);
+                    let bytes =
+                        sign_bytes_as(form, &chain(), step, round, block.as_ref(), timestamp);
+                    assert_eq!(parse(form, bytes.as_bytes()), Some(bytes));
+                }
             }
         }
     }
 
     #[test]
     fn sign_bytes_tell_their_block_and_chain() {
-        for (step, block) in [
-            (Step::Proposal, Some(BLOCK)),
-            (Step::Prevote, Some(BLOCK)),
-            (Step::Prevote, None),
-        ] {
-            let bytes = sign_bytes(&chain(), step, (10, 3, -1), block.as_ref(), at(1));
-            let described = describe(&bytes).expect("sign bytes");
-            assert_eq!(described.block_id, block);
-            assert_eq!(described.chain_id, "test_chain_id");
+        for (form, block) in FORMS {
+            for (step, time) in [
+                (Step::Proposal, at(1)),
+                (Step::Prevote, at(1)),
+                (Step::Precommit, at(0)),
+            ] {
+                let bytes = sign_bytes_as(form, &chain(), step, (10, 3, -1), block.as_ref(), time);
+                let described = describe(&bytes).expect("sign bytes");
+                assert_eq!(described.block_id, block, "{form:?} {step:?}");
+                assert_eq!(described.chain_id, "test_chain_id");
+            }
         }
     }
 
     #[test]
     fn bare_bytes_that_read_as_a_vote_are_none() {
-        let vote = sign_bytes(&chain(), Step::Prevote, (10, 0, 0), None, at(1));
-        assert_eq!(bare_bytes(vote.as_bytes()), None);
+        for (form, block) in FORMS {
+            for step in [Step::Proposal, Step::Prevote, Step::Precommit] {
+                let bytes = sign_bytes_as(form, &chain(), step, (10, 0, 0), block.as_ref(), at(1));
+                assert_eq!(bare_bytes(bytes.as_bytes()), None);
+            }
+        }
+        let extension = extension(&chain(), 10, 0, b"anything");
+        assert_eq!(bare_bytes(extension.sign_bytes()), None);
+        let raw = raw_bytes(&chain(), b"hello", "p2p-1").expect("raw bytes");
+        assert_eq!(bare_bytes(raw.sign_bytes()), None);
         assert!(bare_bytes(b"randao reveal of epoch 7").is_some());
     }
 }

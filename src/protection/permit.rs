@@ -5,7 +5,9 @@
 
 use crate::{
     crypto::{PublicKey, Signature},
-    privval::{ConsensusMsg, Echo, Extension, Hrs, RawBytes, SignBytes, Timestamp},
+    privval::{
+        Beat, ConsensusMsg, Echo, Extension, Heartbeat, Hrs, RawBytes, SignBytes, Timestamp,
+    },
 };
 
 /// Leave to sign one vote or proposal. Its record is durable.
@@ -117,6 +119,42 @@ impl<'a> RawPermit<'a> {
     }
 }
 
+/// Leave to sign a heartbeat of v0.26. Heartbeats are not under the height/round/step rules; their type stands in their bytes
+/// and keeps them out of the consensus domain.
+#[derive(Debug)]
+#[must_use = "nothing is signed by a permit alone"]
+pub struct HeartbeatPermit<'a>(&'a Heartbeat);
+
+impl<'a> HeartbeatPermit<'a> {
+    /// The visible door for heartbeats.
+    pub fn for_heartbeat(heartbeat: &'a Heartbeat) -> Self {
+        Self(heartbeat)
+    }
+
+    /// The bytes to sign.
+    #[must_use]
+    pub fn sign_bytes(&self) -> Permitted<'a> {
+        Permitted(self.0.sign_bytes())
+    }
+
+    /// Turns the permit and its signature into what may be sent back.
+    ///
+    /// # Errors
+    /// `BadSignature` as in [`Permit::complete`].
+    pub fn complete(
+        self,
+        signature: Signature,
+        key: &PublicKey,
+    ) -> Result<SignedHeartbeat, BadSignature> {
+        if key.verifies(self.0.sign_bytes(), &signature) {
+            let beat = self.0.beat().clone();
+            Ok(SignedHeartbeat { beat, signature })
+        } else {
+            Err(BadSignature)
+        }
+    }
+}
+
 /// The argument of [`Signer::sign`](crate::keyring::Signer::sign): bytes that a permit lends.
 #[derive(Clone, Copy, Debug)]
 pub struct Permitted<'a>(&'a [u8]);
@@ -189,6 +227,27 @@ pub struct SignedRaw {
 }
 
 impl SignedRaw {
+    /// The signature.
+    #[must_use]
+    pub fn signature(&self) -> &Signature {
+        &self.signature
+    }
+}
+
+/// A heartbeat with its verified signature: what may be sent back.
+#[derive(Debug)]
+pub struct SignedHeartbeat {
+    beat: Beat,
+    signature: Signature,
+}
+
+impl SignedHeartbeat {
+    /// What it says.
+    #[must_use]
+    pub fn beat(&self) -> &Beat {
+        &self.beat
+    }
+
     /// The signature.
     #[must_use]
     pub fn signature(&self) -> &Signature {

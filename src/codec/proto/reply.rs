@@ -2,11 +2,11 @@
 
 use crate::{
     codec::{
+        judged::{PRECOMMIT, PREVOTE, PROPOSE},
         messages::{
             self, Ping, PubKeyResponse, RemoteSignerError, SignedProposalResponse,
             SignedRawResponse, SignedVoteResponse, Sum,
         },
-        proto::{PRECOMMIT, PREVOTE, PROPOSE},
     },
     crypto::{Algorithm, PublicKey},
     privval::{Hrs, Kind, Step, Timestamp},
@@ -118,8 +118,9 @@ pub(super) fn error(kind: Kind, error: RemoteSignerError) -> Sum {
     let block_id = Some(messages::BlockId::nil());
     let error = Some(error);
     match kind {
-        // A ping response has no place for an error, and that the signer lives is all it says.
-        Kind::Ping => Sum::PingResponse(Ping {}),
+        // A ping response has no place for an error, and that the signer lives is all it says. No node of this dialect waits for
+        // a heartbeat.
+        Kind::Ping | Kind::Heartbeat => Sum::PingResponse(Ping {}),
         Kind::PubKey => Sum::PubKeyResponse(PubKeyResponse {
             pub_key: Some(messages::PublicKey::default()),
             error,
