@@ -1,6 +1,12 @@
 //! Opening what a plan names: identity keys, keys, records, chains.
 
-use std::{collections::HashMap, path::Path, sync::Arc, time::Instant};
+use std::{
+    collections::HashMap,
+    io,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     chain::{self, Chain, GuardedKey, NotOpen, Served, Waiting},
@@ -12,7 +18,11 @@ use crate::{
     keyring::{
         Key,
         format::format_key,
-        providers::{ProviderError, softsign},
+        providers::{
+            ProviderError,
+            ledgertm::{self, Ledger},
+            softsign,
+        },
     },
     kms::{ChainPlan, Plan},
     protection::{
@@ -36,11 +46,18 @@ impl Kms {
     /// Opens keys and records. Chains that fail are in `failed`; one whose key may still come is served as soon as it is there.
     #[must_use]
     pub fn open(plan: &Plan<'_>, sink: &Arc<dyn Sink>, shutdown: &Shutdown) -> Self {
-        let mut opened = Opened::default();
+        let mut opened = Opened::new(sink, shutdown);
         let mut kms = Self {
             clients: Vec::new(),
             failed: Vec::new(),
         };
+        // All devices are looked for at once; each chain then waits for its own.
+        for chain in &plan.chains {
+            if !matches!(chain.key, ConsensusKey::Softsign(_)) {
+                // What cannot be started is told below, with the chain that needs it.
+                let _ = opened.key_source(chain.key);
+            }
+        }
         for chain in &plan.chains {
             match open_clients(chain, &mut opened, sink, shutdown) {
                 Ok(clients) => kms.clients.extend(clients),
@@ -51,10 +68,17 @@ impl Kms {
     }
 }
 
-/// Keys and identities that several chains share, each opened once.
-#[derive(Default)]
+/// How long a start waits for devices, all of them together, before it goes on without those that are not there.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+
+/// Keys, devices and identities that several chains share, each opened or started once.
 struct Opened<'a> {
+    sink: &'a Arc<dyn Sink>,
+    shutdown: &'a Shutdown,
+    /// Until when devices are waited for.
+    devices_by: Instant,
     keys: HashMap<&'a Path, Key>,
+    ledgers: HashMap<usize, Ledger>,
     identities: HashMap<&'a Path, Arc<Identity>>,
 }
 
@@ -62,23 +86,52 @@ struct Opened<'a> {
 type KeySource = Box<dyn FnMut() -> Result<Key, ProviderError> + Send>;
 
 impl<'a> Opened<'a> {
+    fn new(sink: &'a Arc<dyn Sink>, shutdown: &'a Shutdown) -> Self {
+        Self {
+            sink,
+            shutdown,
+            devices_by: Instant::now() + FIRST_LOOK,
+            keys: HashMap::new(),
+            ledgers: HashMap::new(),
+            identities: HashMap::new(),
+        }
+    }
+
     /// Where a chain's key comes from. What is shared by several chains is opened or started here.
-    fn key_source(&mut self, plan: &ChainPlan<'a>) -> Result<KeySource, ProviderError> {
-        let config = match plan.key {
-            ConsensusKey::Softsign(config) => config,
-            ConsensusKey::YubiHsm { device, .. } => return Err(not_built(device)),
-            ConsensusKey::Ledger { device, .. } => return Err(not_built(&device.adapter)),
-        };
-        let path = config.path.as_path();
-        let key = match self.keys.get(path) {
-            Some(key) => key.clone(),
-            None => {
-                let key = softsign::open(config)?;
-                self.keys.insert(path, key.clone());
-                key
+    fn key_source(&mut self, key: ConsensusKey<'a>) -> Result<KeySource, Error> {
+        let devices_by = self.devices_by;
+        let patience = move || devices_by.saturating_duration_since(Instant::now());
+        match key {
+            ConsensusKey::Softsign(config) => {
+                let key = self.soft_key(config)?;
+                Ok(Box::new(move || Ok(key.clone())))
             }
-        };
-        Ok(Box::new(move || Ok(key.clone())))
+            ConsensusKey::YubiHsm { device, .. } => Err(not_built(device).into()),
+            ConsensusKey::Ledger { index, device } => {
+                let ledger = self.ledger(index, device)?;
+                Ok(Box::new(move || ledger.key(patience())))
+            }
+        }
+    }
+
+    fn soft_key(&mut self, config: &'a softsign::Config) -> Result<Key, ProviderError> {
+        let path = config.path.as_path();
+        if let Some(key) = self.keys.get(path) {
+            return Ok(key.clone());
+        }
+        let key = softsign::open(config)?;
+        self.keys.insert(path, key.clone());
+        Ok(key)
+    }
+
+    fn ledger(&mut self, index: usize, config: &ledgertm::Config) -> Result<Ledger, Error> {
+        if let Some(ledger) = self.ledgers.get(&index) {
+            return Ok(ledger.clone());
+        }
+        let started = Ledger::start(&config.adapter, self.sink, self.shutdown);
+        let ledger = started.map_err(Error::Thread)?;
+        self.ledgers.insert(index, ledger.clone());
+        Ok(ledger)
     }
 }
 
@@ -100,7 +153,7 @@ fn open_clients<'a>(
     for validator in &plan.validators {
         identities.push(open_identity(validator, opened, sink)?);
     }
-    let source = opened.key_source(plan)?;
+    let source = opened.key_source(plan.key)?;
     let chain = open_or_wait(plan.chain, source, sink)?;
     let clients = plan.validators.iter().zip(identities);
     Ok(clients
@@ -314,6 +367,9 @@ pub enum Error {
     /// Its identity key.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// Its device's thread.
+    #[error("cannot start a thread for the device")]
+    Thread(#[source] io::Error),
     /// Its state hook did not answer.
     #[error("state_hook failed")]
     Hook(#[from] HookError),
@@ -333,6 +389,7 @@ impl Error {
             Self::Key(error) => error.hint(),
             Self::Record(error) => error.hint(),
             Self::Identity(error) => error.hint(),
+            Self::Thread(_) => None,
             Self::Hook(_) => Some(
                 "run the command by hand; `fail_closed = false` starts without it, at the risk that it was to cover".into(),
             ),
