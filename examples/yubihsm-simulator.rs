@@ -33,6 +33,9 @@ struct Arguments {
     /// Milliseconds that the device takes for each message.
     #[arg(long, default_value_t = 0)]
     latency: u64,
+    /// Milliseconds that the device is away after a reset.
+    #[arg(long, default_value_t = 0)]
+    reset: u64,
     /// Begin lists with an object of a type that no client knows.
     #[arg(long)]
     unknown_object: bool,
@@ -51,6 +54,7 @@ fn main() -> io::Result<()> {
         firmware: if arguments.old { [2, 3, 2] } else { [2, 4, 1] },
         port: arguments.port,
         latency: Duration::from_millis(arguments.latency),
+        reset_takes: Duration::from_millis(arguments.reset),
     });
     {
         let mut device = hsm.device();

@@ -278,6 +278,32 @@ fn a_device_that_was_pulled_comes_back_without_its_sessions() {
 }
 
 #[test]
+fn a_device_is_away_for_a_while_after_a_reset() {
+    let hsm = Simulator::start(Options {
+        reset_takes: Duration::from_secs(3),
+        ..Options::default()
+    });
+    client(&hsm).reset_device().unwrap();
+    assert!(post(&hsm, &ECHO).unwrap_err().to_string().contains("500"));
+    hsm.device().skip(Duration::from_secs(3));
+    assert_eq!(post(&hsm, &ECHO).unwrap(), ECHOED);
+}
+
+#[test]
+fn a_fault_can_wait_for_a_later_message() {
+    let hsm = Simulator::start(Options::default());
+    hsm.fault_after(2, Fault::Pulled);
+    for _ in 0..2 {
+        assert_eq!(post(&hsm, &ECHO).unwrap(), ECHOED);
+    }
+    for _ in 0..2 {
+        assert!(post(&hsm, &ECHO).is_err());
+    }
+    hsm.plug();
+    assert_eq!(post(&hsm, &ECHO).unwrap(), ECHOED);
+}
+
+#[test]
 fn a_session_ends_after_thirty_seconds_without_use_and_not_before() {
     let hsm = Simulator::start(Options::default());
     let client = client(&hsm);

@@ -4,6 +4,7 @@
 //! when the device does not answer. A device takes one message at a time.
 
 use std::{
+    collections::BTreeMap,
     io::{self, BufRead, BufReader, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -44,7 +45,9 @@ pub struct Connector {
 #[derive(Default)]
 struct Open {
     stopped: bool,
-    streams: Vec<TcpStream>,
+    served: u64,
+    /// By the number of the connection; one that has ended is taken out.
+    streams: BTreeMap<u64, TcpStream>,
 }
 
 impl Connector {
@@ -69,7 +72,7 @@ impl Connector {
 
     /// Cuts every connection, and goes on listening.
     pub fn drop_connections(&self) {
-        for stream in lock(&self.open).streams.drain(..) {
+        for stream in lock(&self.open).streams.values() {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -92,22 +95,28 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn accept(listener: &TcpListener, open: &Mutex<Open>, shared: &Arc<Shared>) {
+fn accept(listener: &TcpListener, open: &Arc<Mutex<Open>>, shared: &Arc<Shared>) {
     for stream in listener.incoming() {
         let Ok(stream) = stream else { continue };
-        let mut open = lock(open);
-        if open.stopped {
-            return;
-        }
         let _ = stream.set_nodelay(true);
-        if let Ok(known) = stream.try_clone() {
-            open.streams.push(known);
-        }
-        drop(open);
-        let shared = Arc::clone(shared);
+        let Ok(known) = stream.try_clone() else {
+            continue;
+        };
+        let number = {
+            let mut open = lock(open);
+            if open.stopped {
+                return;
+            }
+            open.served += 1;
+            let number = open.served;
+            open.streams.insert(number, known);
+            number
+        };
+        let (open, shared) = (Arc::clone(open), Arc::clone(shared));
         thread::spawn(move || {
             let _ = serve(&stream, &shared);
             let _ = stream.shutdown(Shutdown::Both);
+            lock(&open).streams.remove(&number);
         });
     }
 }
@@ -256,15 +265,15 @@ fn answer(request: &Request, addr: SocketAddr, shared: &Shared) -> Option<Respon
 }
 
 fn status(addr: SocketAddr, shared: &Shared) -> Response {
-    let state = if lock(&shared.faults).unplugged {
-        "NO_DEVICE"
-    } else {
-        "OK"
-    };
+    let state = if is_absent(shared) { "NO_DEVICE" } else { "OK" };
     let (ip, port, pid) = (addr.ip(), addr.port(), std::process::id());
     let body =
         format!("status={state}\nserial=*\nversion=3.0.5\npid={pid}\naddress={ip}\nport={port}\n");
     Response::new("200 OK", "text/plain; charset=utf-8", body.into_bytes())
+}
+
+fn is_absent(shared: &Shared) -> bool {
+    lock(&shared.faults).unplugged || lock(&shared.device).is_away()
 }
 
 fn api(request: &Request, shared: &Shared) -> Option<Response> {
@@ -273,7 +282,7 @@ fn api(request: &Request, shared: &Shared) -> Option<Response> {
         Some(body) if (3..=limit).contains(&body.len()) => body,
         _ => return Some(Response::error("400 Bad Request")),
     };
-    if lock(&shared.faults).unplugged {
+    if is_absent(shared) {
         return Some(Response::error("500 Internal Server Error"));
     }
     let asked = lock(&shared.device).command_of(message);
@@ -283,6 +292,10 @@ fn api(request: &Request, shared: &Shared) -> Option<Response> {
     }
     match fault {
         Some(Fault::DropBefore) => return None,
+        Some(Fault::Pulled) => {
+            lock(&shared.faults).unplugged = true;
+            return Some(Response::error("500 Internal Server Error"));
+        }
         Some(Fault::Busy) => return Some(Response::error("500 Internal Server Error")),
         _ => {}
     }

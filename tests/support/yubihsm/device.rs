@@ -35,6 +35,8 @@ pub struct Device {
     pub disabled: BTreeSet<u8>,
     /// A session is forgotten when it was not used for as long.
     pub session_expiry: Duration,
+    /// How long the device is away from the bus after a reset.
+    pub reset_takes: Duration,
     /// Lists begin with an object of a type that no client knows.
     pub list_begins_with_unknown: bool,
     /// GET PUBLIC KEY answers with another key.
@@ -51,6 +53,7 @@ pub struct Device {
     started: Instant,
     skipped: Duration,
     booted: Duration,
+    away_until: Duration,
 }
 
 impl Device {
@@ -63,6 +66,7 @@ impl Device {
             audit: Audit::new(random()),
             disabled: BTreeSet::new(),
             session_expiry: Duration::from_secs(30),
+            reset_takes: Duration::ZERO,
             list_begins_with_unknown: false,
             false_public_keys: false,
             fail_next: None,
@@ -73,6 +77,7 @@ impl Device {
             started: Instant::now(),
             skipped: Duration::ZERO,
             booted: Duration::ZERO,
+            away_until: Duration::ZERO,
         };
         device.reset();
         device
@@ -185,6 +190,11 @@ impl Device {
     pub fn open_sessions(&mut self) -> usize {
         self.expire();
         self.sessions.iter().flatten().count()
+    }
+
+    /// It is coming back from a reset, and not on the bus yet.
+    pub fn is_away(&self) -> bool {
+        self.now() < self.away_until
     }
 
     /// Lets time pass for the device.
@@ -366,7 +376,10 @@ impl Device {
         match after {
             After::Keep => self.sessions[usize::from(payload[0])] = Some(session),
             After::Close => {}
-            After::Reset => self.reset(),
+            After::Reset => {
+                self.reset();
+                self.away_until = now + self.reset_takes;
+            }
         }
         Ok(sealed)
     }

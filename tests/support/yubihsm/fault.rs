@@ -19,6 +19,8 @@ pub enum Fault {
     SessionLost,
     /// Another program has the device: the connector answers 500.
     Busy,
+    /// The device is pulled out before it has the message, and stays out until it is plugged.
+    Pulled,
     /// The device answers the command within its session with this error code.
     Code(u8),
 }
@@ -28,22 +30,40 @@ pub enum Fault {
 pub struct Faults {
     /// No device on the bus.
     pub unplugged: bool,
-    waiting: VecDeque<(Option<u8>, Fault)>,
+    waiting: VecDeque<Waiting>,
+}
+
+struct Waiting {
+    command: Option<u8>,
+    /// How many such messages pass first.
+    after: usize,
+    fault: Fault,
 }
 
 impl Faults {
-    /// `None` waits for the next message, whatever it asks for.
-    pub fn add(&mut self, command: Option<u8>, fault: Fault) {
-        self.waiting.push_back((command, fault));
+    /// Waits until `after` such messages have passed, and happens to the next. `None` is any command.
+    pub fn add(&mut self, command: Option<u8>, after: usize, fault: Fault) {
+        self.waiting.push_back(Waiting {
+            command,
+            after,
+            fault,
+        });
     }
 
-    /// The first that waits for such a message.
+    /// What happens to a message that asks for `command`: the first that has waited for it long enough. The others wait on.
     pub fn take(&mut self, command: u8) -> Option<Fault> {
-        let at = self
-            .waiting
-            .iter()
-            .position(|(wanted, _)| wanted.is_none_or(|wanted| wanted == command))?;
-        self.waiting.remove(at).map(|(_, fault)| fault)
+        let mut due = None;
+        for (at, waiting) in self.waiting.iter_mut().enumerate() {
+            if waiting.command.is_some_and(|wanted| wanted != command) {
+                continue;
+            }
+            if waiting.after > 0 {
+                waiting.after -= 1;
+            } else if due.is_none() {
+                due = Some(at);
+            }
+        }
+        self.waiting.remove(due?).map(|waiting| waiting.fault)
     }
 
     /// How many have not happened yet.

@@ -52,6 +52,8 @@ pub struct Options {
     pub port: u16,
     /// How long the device takes for each message. A real one signs in about 5 ms over 1 ms of USB.
     pub latency: Duration,
+    /// How long the device is away from the bus after a reset. A real one takes some seconds to be enumerated again.
+    pub reset_takes: Duration,
 }
 
 impl Default for Options {
@@ -61,6 +63,7 @@ impl Default for Options {
             firmware: [2, 4, 1],
             port: 0,
             latency: Duration::ZERO,
+            reset_takes: Duration::ZERO,
         }
     }
 }
@@ -75,7 +78,8 @@ pub struct Simulator {
 impl Simulator {
     /// A device as it comes from the factory.
     pub fn start(options: Options) -> Self {
-        let device = Device::new(options.serial, options.firmware);
+        let mut device = Device::new(options.serial, options.firmware);
+        device.reset_takes = options.reset_takes;
         Self::with_device(device, options)
     }
 
@@ -118,12 +122,17 @@ impl Simulator {
 
     /// Happens to the next message.
     pub fn fault(&self, fault: Fault) {
-        lock(&self.shared.faults).add(None, fault);
+        lock(&self.shared.faults).add(None, 0, fault);
     }
 
     /// Happens to the next message that asks for `command`, within a session or in clear.
     pub fn fault_on(&self, command: u8, fault: Fault) {
-        lock(&self.shared.faults).add(Some(command), fault);
+        lock(&self.shared.faults).add(Some(command), 0, fault);
+    }
+
+    /// Happens to the message that comes after `count` others.
+    pub fn fault_after(&self, count: usize, fault: Fault) {
+        lock(&self.shared.faults).add(None, count, fault);
     }
 
     /// How many faults wait for their message.
