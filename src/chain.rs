@@ -118,12 +118,21 @@ impl Chain {
         extension: Option<&Extension>,
     ) -> Result<SignedMsg, SignError> {
         let signer = &self.consensus.key.signer;
-        let signature = signer.sign(permit.sign_bytes())?;
+        let kept = permit.kept().cloned();
+        let keeps = kept.is_none() && !signer.repeats_itself();
+        let signature = match kept {
+            Some(kept) => kept,
+            None => signer.sign(permit.sign_bytes())?,
+        };
         let extension = match extension.map(|e| (e, permit.extension(e))) {
             Some((extension, Some(permitted))) => Some((extension, signer.sign(permitted)?)),
             Some((_, None)) | None => None,
         };
-        Ok(permit.complete(signature, extension, signer.public_key())?)
+        let signed = permit.complete(signature, extension, signer.public_key())?;
+        if keeps {
+            return Ok(self.consensus.guard.keep(signed));
+        }
+        Ok(signed)
     }
 }
 

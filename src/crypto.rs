@@ -73,6 +73,14 @@ impl PublicKey {
         address
     }
 
+    /// A signature of this key's scheme from its wire form, not yet verified; `None` if it has another length.
+    #[must_use]
+    pub fn signature(&self, bytes: &[u8]) -> Option<Signature> {
+        match self {
+            Self::Ed25519(_) => Some(Signature::Ed25519(bytes.try_into().ok()?)),
+        }
+    }
+
     /// Whether `signature` is this key's signature over `msg`.
     #[must_use]
     pub fn verifies(&self, msg: &[u8], signature: &Signature) -> bool {

@@ -8,7 +8,10 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use crate::privval::{ConsensusMsg, Hrs, SignBytes};
+use crate::{
+    crypto::Signature,
+    privval::{ConsensusMsg, Hrs, SignBytes},
+};
 
 pub mod convert;
 mod disk;
@@ -23,7 +26,7 @@ pub use self::{
         SignedRaw,
     },
     rules::{Policy, Record, Refusal},
-    store::{Candidate, Claim, Store, StoreError},
+    store::{Candidate, Claim, KeepError, Recorded, Store, StoreError},
 };
 
 #[cfg(not(shuttle))]
@@ -44,6 +47,8 @@ struct State {
     store: Box<dyn Store>,
     /// What this process claimed, oldest first. All of it is durable or was superseded by something durable.
     remembered: VecDeque<(Hrs, SignBytes)>,
+    /// The signatures that this process made with a key that cannot repeat them, oldest first; empty for all other keys.
+    kept: VecDeque<(Hrs, Signature)>,
 }
 
 /// Why no permit was given.
@@ -65,6 +70,7 @@ impl Guard {
             state: Mutex::new(State {
                 store: Box::new(store),
                 remembered: VecDeque::with_capacity(REMEMBERED),
+                kept: VecDeque::new(),
             }),
         }
     }
@@ -86,12 +92,42 @@ impl Guard {
                 state.remember(msg.hrs, msg.sign_bytes.clone());
                 Ok(Permit::advance(msg))
             }
-            Claim::Recorded(recorded) => Ok(Permit::repeat(msg, recorded)),
+            Claim::Recorded(mut recorded) => {
+                if recorded.signature.is_none() {
+                    recorded.signature = state.kept_at(msg.hrs);
+                }
+                Ok(Permit::repeat(msg, recorded))
+            }
             Claim::Refused(refusal @ Refusal::Regression { .. }) => match state.recall(&msg) {
                 Some(recorded) => Ok(Permit::repeat(msg, recorded)),
                 None => Err(refusal.into()),
             },
             Claim::Refused(refusal) => Err(refusal.into()),
+        }
+    }
+
+    /// Keeps the signature of a key that cannot repeat itself, in the record and in memory, so that a repeat is answered with
+    /// it. What is given back is to be sent: when two nodes had the same vote signed at once, both get the signature that was
+    /// kept first.
+    ///
+    /// Nothing is synced, and nothing that fails here is a reason not to send.
+    #[must_use]
+    pub fn keep(&self, signed: SignedMsg) -> SignedMsg {
+        let Ok(mut state) = self.state.lock() else {
+            return signed;
+        };
+        if let Some(first) = state.kept_at(signed.hrs()) {
+            return signed.with_signature(first);
+        }
+        if state.kept.len() == REMEMBERED {
+            state.kept.pop_front();
+        }
+        let (hrs, signature) = (signed.hrs(), signed.signature().clone());
+        let kept = state.store.keep(hrs, signed.sign_bytes(), &signature);
+        state.kept.push_back((hrs, signature));
+        match kept {
+            Ok(()) => signed,
+            Err(error) => signed.not_in_record(error),
         }
     }
 }
@@ -105,13 +141,22 @@ impl State {
     }
 
     /// What this process signed for that height/round/step, if the request may be answered with it.
-    fn recall(&self, msg: &ConsensusMsg) -> Option<SignBytes> {
+    fn recall(&self, msg: &ConsensusMsg) -> Option<Recorded> {
         let (_, recorded) = self
             .remembered
             .iter()
             .rev()
             .find(|(hrs, _)| *hrs == msg.hrs)?;
-        rules::repeats(recorded, msg).then(|| recorded.clone())
+        rules::repeats(recorded, msg).then(|| Recorded {
+            sign_bytes: recorded.clone(),
+            signature: self.kept_at(msg.hrs),
+        })
+    }
+
+    /// The signature that was kept of that height/round/step. One set of bytes only is ever signed there.
+    fn kept_at(&self, hrs: Hrs) -> Option<Signature> {
+        let kept = self.kept.iter().rev().find(|(of, _)| *of == hrs);
+        kept.map(|(_, signature)| signature.clone())
     }
 }
 

@@ -23,8 +23,8 @@ const REPLY_LIMIT: Duration = Duration::from_secs(5);
 /// held back for so long, that is minutes; it is still well within the 5 s that a node waits for any one reply.
 const HOLD_BACK: Duration = Duration::from_secs(4);
 
-/// A key that stays unready for the same reason is told of so often.
-const UNREADY_WINDOW: Duration = Duration::from_secs(60);
+/// What stays as it is, a key that is not ready or a signature that cannot be kept, is told of so often.
+const SELDOM: Duration = Duration::from_secs(60);
 
 /// Refusals that are told one by one within [`REFUSAL_WINDOW`]; the rest is summed up.
 const REFUSALS_TOLD: u32 = 20;
@@ -67,7 +67,8 @@ impl Session<'_> {
     ) -> Result<std::convert::Infallible, SessionError> {
         let mut reply = Vec::with_capacity(1024);
         let mut told = Told::default();
-        let mut unready = Unready::default();
+        let mut unready = Seldom::default();
+        let mut unkept = Seldom::default();
         loop {
             let message = connection.read()?;
             let start = Instant::now();
@@ -89,8 +90,9 @@ impl Session<'_> {
                 let validator = self.validator.clone();
                 self.sink.tell(&Event::UnknownField { validator, field });
             }
-            if matches!(answer, Answer::Signed(_)) {
-                unready = Unready::default();
+            if let Answer::Signed(signed) = &answer {
+                unready = Seldom::default();
+                self.tell_not_kept(signed, &mut unkept);
             }
             self.tell(answer, took, &mut told);
         }
@@ -210,7 +212,7 @@ impl Session<'_> {
     }
 
     /// Tells that a key is not ready, if that is news.
-    fn tell_unready(&self, not_signed: NotReady, unready: &mut Unready) {
+    fn tell_unready(&self, not_signed: NotReady, unready: &mut Seldom) {
         let NotReady { asked, reason } = not_signed;
         if let Some(unsaid) = unready.may_tell(&reason) {
             self.sink.tell(&Event::NotReady {
@@ -218,6 +220,20 @@ impl Session<'_> {
                 asked,
                 reason,
                 unsaid,
+            });
+        }
+    }
+
+    /// Tells that a signature is not in the record, if that is news.
+    fn tell_not_kept(&self, signed: &SignedMsg, unkept: &mut Seldom) {
+        let Some(error) = signed.not_kept() else {
+            return;
+        };
+        let text = event::in_one_line(error);
+        if unkept.may_tell(&text).is_some() {
+            self.sink.tell(&Event::Warning {
+                subject: format!("chain {}", self.chain.id()),
+                text: format!("{text}; a repeat after a restart would need another signature"),
             });
         }
     }
@@ -322,19 +338,19 @@ impl Told {
     }
 }
 
-/// What was last told of a key that is not ready.
+/// What was last told of something that goes on.
 #[derive(Default)]
-struct Unready {
+struct Seldom {
     last: Option<(Instant, String)>,
     unsaid: u64,
 }
 
-impl Unready {
+impl Seldom {
     /// `None`: not this time. Otherwise the number that went unsaid before it.
     fn may_tell(&mut self, reason: &str) -> Option<u64> {
         if let Some((at, before)) = &self.last
             && before == reason
-            && at.elapsed() < UNREADY_WINDOW
+            && at.elapsed() < SELDOM
         {
             self.unsaid = self.unsaid.saturating_add(1);
             return None;

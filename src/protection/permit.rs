@@ -8,6 +8,7 @@ use crate::{
     privval::{
         Beat, ConsensusMsg, Echo, Extension, Heartbeat, Hrs, RawBytes, SignBytes, Timestamp,
     },
+    protection::store::{KeepError, Recorded},
 };
 
 /// Leave to sign one vote or proposal. Its record is durable.
@@ -18,6 +19,7 @@ use crate::{
 pub struct Permit {
     msg: ConsensusMsg,
     repeats: bool,
+    kept: Option<Signature>,
 }
 
 impl Permit {
@@ -26,13 +28,24 @@ impl Permit {
         Self {
             msg,
             repeats: false,
+            kept: None,
         }
     }
 
     /// For what stands in the record already: the message with the recorded bytes (and so their timestamp).
-    pub(super) fn repeat(mut msg: ConsensusMsg, recorded: SignBytes) -> Self {
-        msg.sign_bytes = recorded;
-        Self { msg, repeats: true }
+    pub(super) fn repeat(mut msg: ConsensusMsg, recorded: Recorded) -> Self {
+        msg.sign_bytes = recorded.sign_bytes;
+        Self {
+            msg,
+            repeats: true,
+            kept: recorded.signature,
+        }
+    }
+
+    /// The signature of these bytes that was made before, where the key could not make it again.
+    #[must_use]
+    pub fn kept(&self) -> Option<&Signature> {
+        self.kept.as_ref()
     }
 
     /// The bytes to sign, for [`Signer::sign`](crate::keyring::Signer::sign) and nothing else.
@@ -80,6 +93,7 @@ impl Permit {
             repeats: self.repeats,
             signature,
             extension_signature,
+            not_kept: None,
         })
     }
 }
@@ -174,9 +188,32 @@ pub struct SignedMsg {
     repeats: bool,
     signature: Signature,
     extension_signature: Option<Signature>,
+    not_kept: Option<Box<KeepError>>,
 }
 
 impl SignedMsg {
+    /// With another verified signature over the same bytes: the one that was kept first.
+    pub(super) fn with_signature(self, signature: Signature) -> Self {
+        Self { signature, ..self }
+    }
+
+    /// With the fact that the signature is not in the record.
+    pub(super) fn not_in_record(self, error: KeepError) -> Self {
+        let not_kept = Some(Box::new(error));
+        Self { not_kept, ..self }
+    }
+
+    /// The sign bytes.
+    pub(super) fn sign_bytes(&self) -> &SignBytes {
+        &self.msg.sign_bytes
+    }
+
+    /// Why the signature is not in the record, where it should be. That is no reason not to send it.
+    #[must_use]
+    pub fn not_kept(&self) -> Option<&KeepError> {
+        self.not_kept.as_deref()
+    }
+
     /// Height, round and step.
     #[must_use]
     pub fn hrs(&self) -> Hrs {

@@ -9,6 +9,8 @@
 #[cfg(shuttle)]
 mod interleavings;
 #[cfg(not(shuttle))]
+mod keeping;
+#[cfg(not(shuttle))]
 mod small_world;
 
 use crate::{

@@ -2,7 +2,7 @@
 use tmkms::{privval::ConsensusMsg, protection::Permit};
 
 fn build(msg: ConsensusMsg) -> Permit {
-    Permit { msg, repeats: false }
+    Permit { msg, repeats: false, kept: None }
 }
 
 fn main() {}

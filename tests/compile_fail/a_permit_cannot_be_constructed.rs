@@ -1,14 +1,14 @@
 //! Each constructor of a permit is private.
 use tmkms::{
-    privval::{ConsensusMsg, SignBytes},
-    protection::Permit,
+    privval::ConsensusMsg,
+    protection::{Permit, Recorded},
 };
 
 fn advance(msg: ConsensusMsg) -> Permit {
     Permit::advance(msg)
 }
 
-fn repeat(msg: ConsensusMsg, recorded: SignBytes) -> Permit {
+fn repeat(msg: ConsensusMsg, recorded: Recorded) -> Permit {
     Permit::repeat(msg, recorded)
 }
 

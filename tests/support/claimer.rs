@@ -61,9 +61,9 @@ pub fn claim(store: &mut FileStore, height: i64, block: u8) -> Option<u8> {
     };
     match store.claim(&candidate).unwrap() {
         Claim::Granted => Some(block),
-        Claim::Recorded(bytes) => BLOCKS
+        Claim::Recorded(recorded) => BLOCKS
             .into_iter()
-            .find(|block| bytes == prevote(height, *block).sign_bytes),
+            .find(|block| recorded.sign_bytes == prevote(height, *block).sign_bytes),
         Claim::Refused(_) => None,
     }
 }

@@ -4,7 +4,7 @@
 //! 0      header: chain, key, the file's own inode and time of birth, checksum       4 KiB, written once
 //! 4096   slot                                                                       4 KiB
 //! 8192   slot                                                                       4 KiB
-//! 12288  kept free for the signatures of keys that cannot repeat themselves         8 KiB, spaces
+//! 12288  the last signature of a key that cannot repeat itself                       8 KiB, else spaces
 //! ```
 
 use std::{
@@ -16,13 +16,13 @@ use std::{
 };
 
 use crate::{
-    crypto::PublicKey,
-    privval::ChainId,
+    crypto::{PublicKey, Signature},
+    privval::{ChainId, Hrs, SignBytes},
     protection::{
         convert,
         disk::{self, Disk},
         rules::{self, Record, Verdict},
-        store::{Candidate, Claim, Store, StoreError, sealed},
+        store::{Candidate, Claim, KeepError, Recorded, Store, StoreError, sealed},
         unix_now,
     },
 };
@@ -32,6 +32,7 @@ mod header;
 mod lock;
 mod operator;
 mod place;
+mod region;
 mod slot;
 mod text;
 
@@ -43,14 +44,12 @@ pub use self::{
 use self::{
     error::while_doing,
     header::{HEADER_LEN, Header, HeaderFault, Identity, MAGIC},
+    region::{REGION_AT, REGION_LEN},
     slot::{Believed, Disbelief, Numbers, Page, Place, SLOT_LEN},
 };
 
-/// Bytes of the region behind the slots.
-const REGION_LEN: usize = 8192;
-
 /// Bytes of a record.
-const RECORD_LEN: usize = HEADER_LEN + 2 * SLOT_LEN + REGION_LEN;
+const RECORD_LEN: usize = REGION_AT + REGION_LEN;
 
 /// The longest file that is looked at in search of a record of another format, in bytes.
 const LONGEST_FOREIGN: usize = 64 * 1024;
@@ -94,6 +93,8 @@ pub struct FileStore<D = File> {
     place: Place,
     sequence: u64,
     page: Box<Page>,
+    /// The signature over the sign bytes of `record`, for a key that cannot make it again.
+    kept: Option<Box<Signature>>,
     /// A write or sync failed: what the disk holds is unknown.
     in_doubt: bool,
 }
@@ -166,6 +167,8 @@ impl<D: Disk> FileStore<D> {
             greatest,
             ..
         } = believed;
+        let region = bytes.get(REGION_AT..).unwrap_or_default();
+        let kept = region::read(region, &record, &header.key, header_crc).map(Box::new);
         let mut store = Self {
             disk,
             path: path.to_owned(),
@@ -175,6 +178,7 @@ impl<D: Disk> FileStore<D> {
             place,
             sequence,
             page: Box::new(Page([b' '; SLOT_LEN])),
+            kept: None,
             in_doubt: false,
         };
         if !cfg!(mutant = "no_open_write") {
@@ -185,6 +189,7 @@ impl<D: Disk> FileStore<D> {
             let record = store.record.clone();
             store.write(record, numbers).map_err(while_doing("write"))?;
         }
+        store.kept = kept;
         Ok((store, survived_a_cut))
     }
 
@@ -260,10 +265,24 @@ impl<D: Disk> FileStore<D> {
             self.disk.sync()?;
         }
         self.record = record;
+        self.kept = None;
         self.place = place;
         self.sequence = numbers.sequence;
         self.in_doubt = false;
         Ok(())
+    }
+}
+
+impl<D: Disk> FileStore<D> {
+    /// One write and no sync; the next one of a slot takes it along.
+    fn write_region(&mut self, signature: &Signature) -> io::Result<()> {
+        if cfg!(mutant = "no_keep") {
+            return Ok(());
+        }
+        let bytes = signature.as_bytes();
+        let region = region::render(&self.record, self.sequence, bytes, self.header_crc)
+            .map_err(|slot::TooLong| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        disk::write_whole(&mut self.disk, &region, REGION_AT as u64)
     }
 }
 
@@ -283,9 +302,29 @@ impl<D: Disk> Store for FileStore<D> {
                     source,
                 }),
             },
-            Verdict::Repeat(recorded) => Ok(Claim::Recorded(recorded)),
+            Verdict::Repeat(sign_bytes) => Ok(Claim::Recorded(Recorded {
+                sign_bytes,
+                signature: self.kept.as_deref().cloned(),
+            })),
             Verdict::Refuse(refusal) => Ok(Claim::Refused(refusal)),
         }
+    }
+
+    fn keep(
+        &mut self,
+        hrs: Hrs,
+        sign_bytes: &SignBytes,
+        signature: &Signature,
+    ) -> Result<(), KeepError> {
+        let stands = self.record.hrs == hrs && self.record.sign_bytes.as_ref() == Some(sign_bytes);
+        if self.in_doubt || !stands {
+            return Ok(());
+        }
+        self.kept = Some(Box::new(signature.clone()));
+        self.write_region(signature).map_err(|source| KeepError {
+            path: self.path.clone(),
+            source,
+        })
     }
 }
 

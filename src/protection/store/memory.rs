@@ -22,7 +22,7 @@ impl Store for MemoryStore {
                 self.record = Record::after(msg, now);
                 Claim::Granted
             }
-            Verdict::Repeat(recorded) => Claim::Recorded(recorded),
+            Verdict::Repeat(recorded) => Claim::Recorded(recorded.into()),
             Verdict::Refuse(refusal) => Claim::Refused(refusal),
         })
     }

@@ -48,7 +48,7 @@ impl Store for TwoSteps {
                 *self.0.lock().unwrap() = Record::after(msg, now);
                 Claim::Granted
             }
-            Verdict::Repeat(recorded) => Claim::Recorded(recorded),
+            Verdict::Repeat(recorded) => Claim::Recorded(recorded.into()),
             Verdict::Refuse(refusal) => Claim::Refused(refusal),
         })
     }

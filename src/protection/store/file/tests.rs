@@ -8,6 +8,7 @@
 )]
 
 mod failing;
+mod keeping;
 mod opening;
 mod power;
 mod repeating;

@@ -20,6 +20,11 @@ impl<'a> Text<'a> {
         !self.overflowed
     }
 
+    /// How many bytes of the buffer are left.
+    pub(super) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     /// Appends bytes.
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> &mut Self {
         match std::mem::take(&mut self.rest).split_at_mut_checked(bytes.len()) {

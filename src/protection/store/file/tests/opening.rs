@@ -55,7 +55,7 @@ fn a_record_holds_what_was_claimed_across_a_restart() {
     let asked = message(hrs(10, 0, Step::Prevote), Some(block(0xaa)), 77);
     match claim(&mut store, &asked) {
         Ok(Claim::Recorded(recorded)) => {
-            assert_eq!(recorded, prevote(10, 0xaa).sign_bytes);
+            assert_eq!(recorded.sign_bytes, prevote(10, 0xaa).sign_bytes);
         }
         other => panic!("{other:?}"),
     }

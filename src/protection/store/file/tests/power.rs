@@ -1,14 +1,16 @@
 //! Power cuts at every moment, with every subset of unsynced sectors (D2).
 
 use super::{
-    Seeded, assert_granted, assert_refused, block, claim, hrs, message, prevote,
+    Seeded, assert_granted, assert_refused, block, claim, hrs,
+    keeping::signature,
+    message, prevote,
     simulated::{Fault, Plan, Simulated},
 };
 use crate::{
     privval::{ConsensusMsg, Step},
     protection::{
         rules::Record,
-        store::{Claim, file::FileStore},
+        store::{Claim, Store, file::FileStore},
     },
 };
 
@@ -203,8 +205,21 @@ fn live(
         let released = match claim(store, &msg) {
             Err(_) => return,
             Ok(Claim::Refused(_)) => continue,
-            Ok(Claim::Granted) => msg,
-            Ok(Claim::Recorded(sign_bytes)) => ConsensusMsg { sign_bytes, ..msg },
+            Ok(Claim::Granted) => {
+                // As for a key that cannot repeat itself; that this may fail changes nothing.
+                let _ = store.keep(msg.hrs, &msg.sign_bytes, &signature(&msg));
+                msg
+            }
+            Ok(Claim::Recorded(recorded)) => {
+                let repeat = ConsensusMsg {
+                    sign_bytes: recorded.sign_bytes,
+                    ..msg
+                };
+                if let Some(kept) = recorded.signature {
+                    assert_eq!(kept, signature(&repeat));
+                }
+                repeat
+            }
         };
         let before = signed.iter().find(|before| before.hrs == released.hrs);
         match before {

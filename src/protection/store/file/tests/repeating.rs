@@ -43,7 +43,7 @@ fn random_requests_asked_again_get_the_first_bytes_also_after_a_restart() {
                 _ => 1_000 + i64::try_from(random.below(3)).unwrap(),
             };
             match claim(&mut store, &message(place, block_id, later)) {
-                Ok(Claim::Recorded(recorded)) => assert_eq!(recorded, first.sign_bytes),
+                Ok(Claim::Recorded(recorded)) => assert_eq!(recorded.sign_bytes, first.sign_bytes),
                 other => panic!("{other:?}"),
             }
             repeats += 1;

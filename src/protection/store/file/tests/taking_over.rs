@@ -125,7 +125,7 @@ fn a_repeat_after_moving_from_a_node_gets_the_nodes_signature() {
     let mut store = FileStore::open(&path, &chain(), &key(1)).unwrap().store;
     let again = message(hrs(36, 0, Step::Prevote), Some(block(0xaa)), 9);
     match claim(&mut store, &again) {
-        Ok(Claim::Recorded(recorded)) => assert_eq!(recorded.timestamp().seconds, 1),
+        Ok(Claim::Recorded(recorded)) => assert_eq!(recorded.sign_bytes.timestamp().seconds, 1),
         other => panic!("{other:?}"),
     }
     assert_refused(claim(
