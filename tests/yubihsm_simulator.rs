@@ -18,6 +18,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use ccm::{
+    KeyInit,
+    aead::Aead,
+    consts::{U13, U16},
+};
+use sha2::{Digest, Sha512};
 use simulator::{
     Fault, Options, Simulator,
     codes::{self, command, kind},
@@ -43,6 +49,20 @@ fn generate(client: &Client, id: u16, capability: Capability, algorithm: asymmet
     assert_eq!(made.unwrap(), id);
 }
 
+fn put_wrap_key(client: &Client, key: Vec<u8>) {
+    client
+        .put_wrap_key(
+            1,
+            object::Label::from_bytes(b"wrap").unwrap(),
+            Domain::all(),
+            Capability::EXPORT_WRAPPED | Capability::IMPORT_WRAPPED,
+            Capability::all(),
+            wrap::Algorithm::Aes256Ccm,
+            key,
+        )
+        .unwrap();
+}
+
 #[test]
 fn the_crates_client_takes_a_key_through_its_life() {
     let hsm = Simulator::start(Options::default());
@@ -65,17 +85,7 @@ fn the_crates_client_takes_a_key_through_its_life() {
     let signature = ed25519_dalek::Signature::from_bytes(&signature.to_bytes());
     verifying.verify_strict(b"a vote", &signature).unwrap();
 
-    client
-        .put_wrap_key(
-            1,
-            object::Label::from_bytes(b"wrap").unwrap(),
-            Domain::all(),
-            Capability::EXPORT_WRAPPED | Capability::IMPORT_WRAPPED,
-            Capability::all(),
-            wrap::Algorithm::Aes256Ccm,
-            vec![7; 32],
-        )
-        .unwrap();
+    put_wrap_key(&client, vec![7; 32]);
     let backup = client
         .export_wrapped(1, object::Type::AsymmetricKey, 7)
         .unwrap();
@@ -424,4 +434,48 @@ fn a_device_holds_256_objects() {
     assert!(put(0).is_err());
     client.delete_object(9, object::Type::Opaque).unwrap();
     assert_ne!(put(0).unwrap(), 0);
+}
+
+/// A backup outlives the device that made it: its bytes are those of the documents, read here with nothing but the wrap key.
+#[test]
+fn a_wrapped_key_has_the_layout_of_the_documents() {
+    let hsm = Simulator::start(Options::default());
+    let client = client(&hsm);
+    let seed = [0x5a; 32];
+    let capabilities = Capability::SIGN_EDDSA | Capability::EXPORTABLE_UNDER_WRAP;
+    client
+        .put_asymmetric_key(
+            0x0102,
+            object::Label::from_bytes(b"a label").unwrap(),
+            Domain::DOM1 | Domain::DOM3,
+            capabilities,
+            asymmetric::Algorithm::Ed25519,
+            seed,
+        )
+        .unwrap();
+    let wrap_key = [7; 32];
+    put_wrap_key(&client, wrap_key.to_vec());
+    let message = client
+        .export_wrapped(1, object::Type::AsymmetricKey, 0x0102)
+        .unwrap()
+        .into_vec();
+
+    let cipher = ccm::Ccm::<aes::Aes256, U16, U13>::new_from_slice(&wrap_key).unwrap();
+    let (nonce, sealed) = message.split_at(13);
+    let plain = cipher.decrypt(nonce.into(), sealed).unwrap();
+    let mut expected = vec![42];
+    expected.extend(capabilities.bits().to_be_bytes());
+    // Number, length, domains; type, algorithm, sequence, origin.
+    expected.extend([0x01, 0x02, 0, 96, 0, 0b101, 3, 46, 0, 2]);
+    expected.extend(b"a label");
+    expected.resize(expected.len() + 33, 0);
+    // The expanded key of RFC 8032, its scalar the other way round, and the public key.
+    let mut expanded: [u8; 64] = Sha512::digest(seed).into();
+    expanded[0] &= 248;
+    expanded[31] = expanded[31] & 63 | 64;
+    expanded[..32].reverse();
+    expected.extend(expanded);
+    let public = ed25519_dalek::SigningKey::from_bytes(&seed).verifying_key();
+    expected.extend(public.as_bytes());
+    assert_eq!(plain, expected);
 }
