@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use sha2::Digest;
 use tempfile::TempDir;
 
 use super::{
@@ -92,6 +93,25 @@ impl NodeHome {
         let key = std::fs::read(self.take_key()).expect("the key was taken");
         let key: Value = serde_json::from_slice(&key).expect("init writes JSON");
         key["address"].as_str().expect("an address").to_owned()
+    }
+
+    /// Makes the holder of this Ed25519 key the chain's one validator. Nobody here has its secret.
+    pub fn take_over(&self, public_key: &[u8; 32]) {
+        let address = sha2::Sha256::digest(public_key);
+        let address = subtle_encoding::hex::encode_upper(address.get(..20).expect("of 32 bytes"));
+        let address = String::from_utf8(address).expect("hex digits");
+        let key = subtle_encoding::base64::encode(public_key);
+        let key = String::from_utf8(key).expect("base64 digits");
+        let public = json!({ "type": "tendermint/PubKeyEd25519", "value": key });
+        let path = self.path("config/genesis.json");
+        let text = std::fs::read(&path).expect("init wrote it");
+        let mut genesis: Value = serde_json::from_slice(&text).expect("init writes JSON");
+        genesis["validators"][0]["address"] = json!(address);
+        genesis["validators"][0]["pub_key"] = public.clone();
+        let text = serde_json::to_vec_pretty(&genesis).expect("JSON can be written");
+        std::fs::write(&path, text).expect("our own directory");
+        let taken = json!({ "address": address, "pub_key": public }).to_string();
+        std::fs::write(self.take_key(), taken).expect("our own directory");
     }
 
     /// Makes this home a node of its own chain with `first`'s ID and validator: the operator's worst mistake.

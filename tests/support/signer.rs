@@ -58,6 +58,37 @@ impl SignerHome {
         home
     }
 
+    /// A signer with this configuration; its keys and records are the test's to make.
+    pub fn with_config(program: &str, config: &str) -> Self {
+        let home = Self::empty(program);
+        home.write("tmkms.toml", config);
+        home
+    }
+
+    /// Writes a file of the home, readable by its owner only.
+    pub fn write(&self, name: &str, text: &str) {
+        use std::{
+            fs::{OpenOptions, Permissions, set_permissions},
+            io::Write,
+            os::unix::fs::{OpenOptionsExt, PermissionsExt},
+        };
+        let path = self.path(name);
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .expect("our own directory");
+        set_permissions(&path, Permissions::from_mode(0o600)).expect("our own file");
+        file.write_all(text.as_bytes()).expect("our own file");
+    }
+
+    /// A path in the home.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     fn empty(program: &str) -> Self {
         Self {
             dir: tempfile::Builder::new()
