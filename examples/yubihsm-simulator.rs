@@ -9,15 +9,15 @@
 mod simulator;
 
 use std::{
-    io::{self, Read, Write},
+    io::{self, Write},
     time::Duration,
 };
 
 use clap::Parser;
 
-use simulator::{Options, Simulator, codes::option};
+use simulator::{Options, Simulator, words};
 
-/// A YubiHSM2 behind an HTTP connector on the loopback address. It ends with its standard input.
+/// A YubiHSM2 behind an HTTP connector on the loopback address. Its standard input takes words as `--is` does; it ends with it.
 #[derive(Debug, Parser)]
 #[command(name = "yubihsm-simulator")]
 struct Arguments {
@@ -36,15 +36,9 @@ struct Arguments {
     /// Milliseconds that the device is away after a reset.
     #[arg(long, default_value_t = 0)]
     reset: u64,
-    /// Begin lists with an object of a type that no client knows.
+    /// What it has and what befalls it: a line of `tests/support/yubihsm/words.rs`, such as "ed25519 1 7" or "log-full".
     #[arg(long)]
-    unknown_object: bool,
-    /// Begin with force audit on and the audit log full.
-    #[arg(long)]
-    log_full: bool,
-    /// Begin with that many sessions held by another client.
-    #[arg(long, default_value_t = 0)]
-    sessions: usize,
+    is: Vec<String>,
 }
 
 fn main() -> io::Result<()> {
@@ -56,19 +50,17 @@ fn main() -> io::Result<()> {
         latency: Duration::from_millis(arguments.latency),
         reset_takes: Duration::from_millis(arguments.reset),
     });
-    {
-        let mut device = hsm.device();
-        device.list_begins_with_unknown = arguments.unknown_object;
-        device.occupy(arguments.sessions);
-        if arguments.log_full {
-            device.audit.force = option::ON;
-            device.audit.fill();
-        }
+    for words in &arguments.is {
+        words::apply(&hsm, words);
     }
     println!("{}", hsm.url());
     io::stdout().flush()?;
-    // Whoever started it holds the other end: nothing is left behind when that process dies.
-    let mut ignored = [0; 256];
-    while io::stdin().read(&mut ignored)? > 0 {}
+    // More words may come. Whoever started it holds the other end: nothing is left behind when that process dies.
+    for words in io::stdin().lines() {
+        let words = words?;
+        if !words.is_empty() {
+            words::apply(&hsm, &words);
+        }
+    }
     Ok(())
 }

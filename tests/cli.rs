@@ -15,6 +15,10 @@
 //! mode NAME MODE      the mode that a file must have now
 //! absent NAME         a file that must not be there
 //! content NAME        the text that a file must hold now
+//! hsm OPTIONS         start a YubiHSM2 simulator: `serial=NUMBER firmware=2.3.2`; `{hsm}` is its connector's HOST:PORT from now on
+//! hsm-is WORDS        what it has and what befalls it, one of the words of `tests/support/yubihsm/words.rs` a line of the text below, or
+//!                     beside it
+//! hsm-sessions N      how many sessions must be open now
 //! ```
 //!
 //! In expected text `{*}` stands for anything within a line, `{dir}` for the case's directory, `{version}` for the version.
@@ -34,6 +38,11 @@ use std::{
     process::{Command, Output, Stdio},
     thread,
 };
+
+#[path = "support/yubihsm/mod.rs"]
+mod yubihsm;
+
+use yubihsm::{Simulator, words};
 
 #[test]
 fn every_case_does_what_it_says() {
@@ -76,6 +85,7 @@ struct Case {
     env: Vec<(String, String)>,
     stdin: String,
     problems: String,
+    hsm: Option<Simulator>,
 }
 
 /// What a run left to be compared.
@@ -116,6 +126,7 @@ impl Case {
             env: Vec::new(),
             stdin: String::new(),
             problems: String::new(),
+            hsm: None,
         }
     }
 
@@ -158,6 +169,20 @@ impl Case {
                     self.env.push((name.into(), value));
                 }
                 "file" | "dir" => self.make(&step),
+                "hsm" => self.hsm = Some(Simulator::start(words::options(&step.argument))),
+                "hsm-is" => {
+                    let hsm = self.hsm.as_ref().unwrap();
+                    let beside = Some(&step.argument).filter(|words| !words.is_empty());
+                    for words in beside.into_iter().chain(&step.text) {
+                        words::apply(hsm, words);
+                    }
+                }
+                "hsm-sessions" => {
+                    let wanted: usize = step.argument.parse().unwrap();
+                    let open = self.hsm.as_ref().unwrap().device().open_sessions();
+                    let what = format!("{open} sessions are open");
+                    self.expect(step.line, open == wanted, &what, &ran);
+                }
                 other => panic!("line {}: unknown word {other}", step.line),
             }
         }
@@ -290,8 +315,13 @@ impl Case {
     }
 
     fn fill_in(&self, text: &str) -> String {
-        text.replace("{dir}", &self.dir.path().display().to_string())
-            .replace("{version}", env!("CARGO_PKG_VERSION"))
+        let text = text
+            .replace("{dir}", &self.dir.path().display().to_string())
+            .replace("{version}", env!("CARGO_PKG_VERSION"));
+        match &self.hsm {
+            Some(hsm) => text.replace("{hsm}", &hsm.addr().to_string()),
+            None => text,
+        }
     }
 }
 

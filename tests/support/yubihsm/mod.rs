@@ -29,6 +29,7 @@ pub mod fault;
 mod fields;
 pub mod object;
 pub mod session;
+pub mod words;
 mod wrap;
 
 use std::{
