@@ -21,7 +21,6 @@ mod error;
 mod framed;
 mod identity;
 mod inbox;
-mod plain;
 pub mod secret_connection;
 mod socket;
 mod tcp;
@@ -32,7 +31,6 @@ pub use self::{
     byte_stream::ByteStream,
     error::ConnectionError,
     identity::{Identity, IdentityError},
-    plain::PlainTcp,
 };
 
 /// Whole messages to and from a node. After an error it stays dead: drop it and dial again.

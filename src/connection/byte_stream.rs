@@ -73,6 +73,29 @@ impl ByteStream {
         }
         Ok(())
     }
+
+    /// Reads what is there, waiting for at least one byte, within `limit`. 0: the peer hung up.
+    ///
+    /// # Errors
+    /// `ConnectionError`, `Idle` when the time is up.
+    pub fn receive_some(
+        &mut self,
+        buffer: &mut [u8],
+        limit: Duration,
+    ) -> Result<usize, ConnectionError> {
+        match self.socket.read(buffer, socket::deadline(limit)) {
+            Ok(count) => Ok(count),
+            Err(SocketError::Closed) => Ok(0),
+            Err(SocketError::Deadline) => Err(ConnectionError::Idle { limit }),
+            Err(error) => Err(session_error(error)),
+        }
+    }
+
+    /// Whether the peer has neither hung up nor sent anything that is not read yet: what is sent now has a chance.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.socket.is_quiet()
+    }
 }
 
 impl fmt::Debug for ByteStream {

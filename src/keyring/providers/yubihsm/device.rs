@@ -12,8 +12,6 @@ use std::{
 use rand_core::{OsRng, RngCore};
 use zeroize::Zeroizing;
 
-use crate::shutdown::Shutdown;
-
 use super::{
     command::Command,
     config::{Adapter, SerialNumber},
@@ -72,7 +70,7 @@ impl Device {
         serial: Option<SerialNumber>,
         credentials: &Credentials,
     ) -> Result<Self, DeviceError> {
-        let transport = transport::connect(adapter, serial, &Shutdown::new())?;
+        let transport = transport::connect(adapter, serial)?;
         let (Adapter::Usb { timeout } | Adapter::Http { timeout, .. }) = adapter;
         Self::open_over(transport, serial, credentials, *timeout).map_err(|(error, _)| error)
     }

@@ -2,8 +2,6 @@
 
 use std::time::Instant;
 
-use crate::shutdown::Shutdown;
-
 use super::{
     config::{Adapter, SerialNumber},
     error::TransportError,
@@ -24,19 +22,16 @@ pub trait Transport: Send {
     fn exchange(&mut self, message: &[u8], deadline: Instant) -> Result<Vec<u8>, TransportError>;
 }
 
-/// The way that an adapter describes. USB is opened here, HTTP with the first message. `shutdown` ends waits for HTTP.
+/// The way that an adapter describes. USB is opened here, HTTP with the first message.
 ///
 /// # Errors
 /// `TransportError` if the device is not plugged in, or is held by another program.
 pub fn connect(
     adapter: &Adapter,
     serial: Option<SerialNumber>,
-    shutdown: &Shutdown,
 ) -> Result<Box<dyn Transport>, TransportError> {
     Ok(match adapter {
         Adapter::Usb { .. } => Box::new(usb::Usb::open(serial)?),
-        Adapter::Http { host, port, .. } => {
-            Box::new(http::Http::new(host.clone(), *port, shutdown.clone()))
-        }
+        Adapter::Http { host, port, .. } => Box::new(http::Http::new(host.clone(), *port)),
     })
 }

@@ -5,12 +5,12 @@
 //! the last.
 
 use std::{
-    fmt, io,
+    fmt,
     time::{Duration, Instant},
 };
 
 use crate::{
-    connection::{ConnectionError, PlainTcp},
+    connection::{ByteStream, ConnectionError},
     shutdown::Shutdown,
 };
 
@@ -27,19 +27,17 @@ const STATUS: &str = "/connector/status";
 pub struct Http {
     host: String,
     port: u16,
-    shutdown: Shutdown,
-    kept: Option<PlainTcp>,
+    kept: Option<ByteStream>,
     limit: Duration,
 }
 
 impl Http {
     /// Nothing is dialled before the first message.
     #[must_use]
-    pub fn new(host: String, port: u16, shutdown: Shutdown) -> Self {
+    pub fn new(host: String, port: u16) -> Self {
         Self {
             host,
             port,
-            shutdown,
             kept: None,
             limit: Duration::ZERO,
         }
@@ -63,16 +61,16 @@ impl Http {
         body: &[u8],
         deadline: Instant,
     ) -> Result<Vec<u8>, TransportError> {
-        self.limit = deadline.saturating_duration_since(Instant::now());
+        self.limit = left(deadline);
         // A kept connection that the connector has closed meanwhile is seen here, before anything is sent that might be done
         // twice.
-        let mut stream = match self.kept.take().filter(PlainTcp::is_quiet) {
+        let mut stream = match self.kept.take().filter(ByteStream::is_quiet) {
             Some(stream) => stream,
-            None => PlainTcp::dial(&self.host, self.port, deadline, &self.shutdown)
+            None => ByteStream::connect(&self.host, self.port, self.limit, &Shutdown::new())
                 .map_err(|error| self.cause(error))?,
         };
         stream
-            .write(&self.head_and_body(method, path, body), deadline)
+            .send(&self.head_and_body(method, path, body), left(deadline))
             .map_err(|error| self.cause(error))?;
         let mut reader = Reader::new(&mut stream, deadline);
         let (head, body) = reader.answer().map_err(|error| match error {
@@ -107,12 +105,18 @@ impl Http {
 
     fn cause(&self, error: ConnectionError) -> TransportError {
         match error {
-            ConnectionError::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
+            ConnectionError::Idle { .. }
+            | ConnectionError::WriteTimeout { .. }
+            | ConnectionError::ConnectTimeout { .. } => {
                 TransportError::Timeout { limit: self.limit }
             }
             error => TransportError::Connector(error),
         }
     }
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
 }
 
 impl Transport for Http {
@@ -194,7 +198,7 @@ mod tests {
             }
             seen
         });
-        let http = Http::new("127.0.0.1".into(), port, Shutdown::new());
+        let http = Http::new("127.0.0.1".into(), port);
         (http, thread)
     }
 

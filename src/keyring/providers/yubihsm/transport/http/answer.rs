@@ -2,7 +2,7 @@
 
 use std::{mem, time::Instant};
 
-use crate::connection::{ConnectionError, PlainTcp};
+use crate::connection::{ByteStream, ConnectionError};
 
 use super::LONGEST;
 
@@ -37,14 +37,14 @@ pub(super) enum ReadError {
 
 /// Reads one answer.
 pub(super) struct Reader<'a> {
-    stream: &'a mut PlainTcp,
+    stream: &'a mut ByteStream,
     deadline: Instant,
     /// What was read and not used.
     buffer: Vec<u8>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(stream: &'a mut PlainTcp, deadline: Instant) -> Self {
+    pub(super) fn new(stream: &'a mut ByteStream, deadline: Instant) -> Self {
         Self {
             stream,
             deadline,
@@ -146,7 +146,7 @@ impl<'a> Reader<'a> {
         let mut chunk = [0; 4096];
         let count = self
             .stream
-            .read(&mut chunk, self.deadline)
+            .receive_some(&mut chunk, super::left(self.deadline))
             .map_err(ReadError::Connection)?;
         self.buffer.extend(chunk.iter().take(count));
         Ok(count > 0)
