@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod address;
+mod byte_listener;
 mod byte_stream;
 mod error;
 mod framed;
@@ -28,6 +29,7 @@ mod unix;
 
 pub use self::{
     address::{Address, AddressError, PeerId},
+    byte_listener::ByteListener,
     byte_stream::ByteStream,
     error::ConnectionError,
     identity::{Identity, IdentityError},

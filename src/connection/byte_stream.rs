@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    net::TcpStream,
     time::{Duration, Instant},
 };
 
@@ -37,6 +38,17 @@ impl ByteStream {
         };
         let stream = Stream::Tcp(tcp::connect(host, port, &limits, shutdown)?);
         let socket = Socket::new(stream, limit, limit, Some(shutdown))?;
+        Ok(Self { socket })
+    }
+
+    /// What a listener accepted.
+    pub(super) fn accepted(
+        stream: TcpStream,
+        limit: Duration,
+        shutdown: &Shutdown,
+    ) -> Result<Self, ConnectionError> {
+        tcp::prepare(&stream)?;
+        let socket = Socket::new(Stream::Tcp(stream), limit, limit, Some(shutdown))?;
         Ok(Self { socket })
     }
 

@@ -1,6 +1,6 @@
 //! Why there is no connection, or none any more.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::connection::{
     PeerId,
@@ -43,6 +43,14 @@ pub enum ConnectionError {
     Listen {
         /// The socket.
         path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}")]
+    ListenTcp {
+        /// The address.
+        address: SocketAddr,
         /// What the system said.
         source: io::Error,
     },
@@ -150,6 +158,7 @@ impl ConnectionError {
                 "check the address, the port and the firewall between here and the node"
             }
             Self::Listen { .. } => "check that the directory exists and may be written to",
+            Self::ListenTcp { .. } => "stop what listens there, or choose another port",
             Self::SocketInUse { .. } => "is another signer running?",
             Self::NotASocket { .. } => "move the file away, or choose another path",
             Self::Handshake(error) => return error.hint(),

@@ -8,8 +8,12 @@ mod command;
 mod config;
 mod device;
 mod error;
+mod incoming;
+mod inspection;
 mod object;
+mod running;
 mod scp03;
+mod server;
 pub mod transport;
 
 pub use self::{
@@ -24,6 +28,8 @@ pub use self::{
         StorageInfo, WrapForm, Wrapped, identify,
     },
     error::{DeviceError, Lost, Status, TransportError},
+    inspection::{Inspected, KeyProblem, Scheme, held, held_in_vain, inspect},
     object::{Algorithm, Entry, Filter, Info, Label, NewObject, ObjectId, ObjectType, Origin},
+    running::Hsm,
     scp03::StaticKeys,
 };

@@ -14,11 +14,15 @@ use crate::{
     shutdown::Shutdown,
 };
 
-use super::{super::error::TransportError, LONGEST, Transport};
+use super::{
+    super::{
+        error::TransportError,
+        incoming::{ReadError, Reader, left},
+    },
+    Transport,
+};
 
 mod answer;
-
-use self::answer::{ReadError, Reader};
 
 const API: &str = "/connector/api";
 const STATUS: &str = "/connector/status";
@@ -72,13 +76,13 @@ impl Http {
         stream
             .send(&self.head_and_body(method, path, body), left(deadline))
             .map_err(|error| self.cause(error))?;
-        let mut reader = Reader::new(&mut stream, deadline);
-        let (head, body) = reader.answer().map_err(|error| match error {
+        let mut reader = Reader::new(&mut stream, deadline, Vec::with_capacity(1024));
+        let (head, body) = answer::read(&mut reader).map_err(|error| match error {
             ReadError::Connection(error) => self.cause(error),
             ReadError::HungUp => TransportError::HungUp,
             ReadError::Nonsense(what) => TransportError::NotAConnector { what },
         })?;
-        if head.keeps && reader.is_empty() {
+        if head.keeps && reader.into_rest().is_empty() {
             self.kept = Some(stream);
         }
         match head.code {
@@ -113,10 +117,6 @@ impl Http {
             error => TransportError::Connector(error),
         }
     }
-}
-
-fn left(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now())
 }
 
 impl Transport for Http {
