@@ -16,6 +16,7 @@ use crate::application::{APP, logging::LogFormat};
 
 mod check;
 mod completions;
+mod consensus_key;
 mod failure;
 mod generate;
 mod init;

@@ -8,6 +8,7 @@ use crate::{
     event,
 };
 
+mod devices;
 mod dial;
 mod parts;
 

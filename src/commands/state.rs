@@ -6,10 +6,9 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::{
     chain,
-    commands::{Failure, Global, failure::key_hint, note, output},
+    commands::{Failure, Global, consensus_key, note, output},
     config::{Config, ConsensusKey},
     crypto::PublicKey,
-    keyring::providers::softsign,
     privval::{ChainId, Hrs, Step},
     protection::{
         Record, convert,
@@ -169,17 +168,16 @@ impl<'a> Target<'a> {
 
     /// Opens the key only to see which one it is.
     fn public_key(&self) -> Result<PublicKey, Failure> {
-        let Some(ConsensusKey::Softsign(config)) = self.key else {
+        let Some(key) = self.key else {
             let what = format!(
                 "chain {} has no consensus key that this version opens",
                 self.chain.id
             );
-            return Err(Failure::new(what)
-                .hint("a record belongs to a key: name the key in [[providers.softsign]] first"));
+            return Err(Failure::new(what).hint(
+                "a record belongs to a key: name the key in a [[providers.…]] section first",
+            ));
         };
-        let opened = softsign::open(config);
-        let key = opened.map_err(|error| Failure::of(&error).maybe_hint(key_hint(&error)))?;
-        Ok(key.signer.public_key().clone())
+        consensus_key::public_key(key)
     }
 }
 

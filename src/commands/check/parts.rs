@@ -13,7 +13,10 @@ use rustix::{
 
 use crate::{
     chain,
-    commands::{check::Findings, failure::key_hint},
+    commands::{
+        check::{Findings, devices},
+        failure::key_hint,
+    },
     config::Config,
     connection::{Address, Identity},
     crypto::PublicKey,
@@ -45,7 +48,8 @@ pub(super) fn look_at(config: &Config, findings: &mut Findings) -> Holders {
             findings.error(problem.to_string(), Some(problem.hint()));
         }
     }
-    let keys = look_at_keys(config, findings);
+    let mut keys = look_at_keys(config, findings);
+    devices::look_at(config, &mut keys, findings);
     let mut holders = Holders::new();
     for chain in config
         .chains

@@ -232,6 +232,14 @@ impl PasswordError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         match self {
+            Self::File(KeyFileError::Io { path, source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                Some(format!(
+                    "write the password into it, for nobody else to read: (umask 077; cat > {})",
+                    path.display()
+                ))
+            }
             Self::File(error) => error.hint(),
             Self::NotSet { name } => Some(format!("export {name}, or write password_file")),
             Self::NoCredentials { name } => Some(format!(

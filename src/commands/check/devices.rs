@@ -1,0 +1,274 @@
+//! Keys in devices: whether each is there, may be used, and which it is.
+
+use std::collections::HashMap;
+
+use crate::{
+    commands::{
+        check::Findings,
+        consensus_key::{consensus_public_key, open_yubihsm},
+    },
+    config::Config,
+    crypto::PublicKey,
+    keyring::{
+        format::format_key,
+        providers::{
+            KeyType,
+            ledgertm::{self, LedgerError},
+            yubihsm::{
+                self, Algorithm, Capabilities, Device, DeviceError, Info, KeyConfig, ObjectType,
+                TransportError,
+            },
+        },
+    },
+    privval::ChainId,
+    protection::store::file,
+    shutdown::Shutdown,
+};
+
+/// What every validator's authentication key may have besides: it signs, and lets the log be read.
+const HARMLESS: Capabilities = Capabilities::SIGN_EDDSA
+    .with(Capabilities::SIGN_ECDSA)
+    .with(Capabilities::SIGN_ATTESTATION_CERTIFICATE)
+    .with(Capabilities::GET_LOG_ENTRIES);
+
+/// Looks at every device and the keys in it; adds the consensus keys that could be read, by chain.
+pub(super) fn look_at(
+    config: &Config,
+    keys: &mut HashMap<ChainId, PublicKey>,
+    findings: &mut Findings,
+) {
+    let mut look = Look {
+        config,
+        keys,
+        findings,
+    };
+    for device in &config.yubihsm {
+        look.yubihsm(device);
+    }
+    for device in &config.ledgertm {
+        look.ledger(device);
+    }
+}
+
+struct Look<'a> {
+    config: &'a Config,
+    keys: &'a mut HashMap<ChainId, PublicKey>,
+    findings: &'a mut Findings,
+}
+
+impl Look<'_> {
+    fn yubihsm(&mut self, config: &yubihsm::Config) {
+        let ids: Vec<&ChainId> = config.keys.iter().flat_map(|key| &key.chain_ids).collect();
+        let device = match open_yubihsm(config) {
+            Ok(device) => device,
+            Err(DeviceError::Transport(TransportError::Busy { .. }))
+                if self.holder(&ids).is_some() =>
+            {
+                self.skipped(&config.to_string(), &ids);
+                return;
+            }
+            Err(error) => {
+                self.findings
+                    .failed(&format!("{config}: "), &error, error.hint());
+                return;
+            }
+        };
+        let info = device.info();
+        let (major, minor, patch) = info.firmware;
+        let name = format!("YubiHSM {}", info.serial);
+        self.findings.ok(format!(
+            "{name} ({}): firmware {major}.{minor}.{patch}, authentication key {:#06x} opens a session",
+            config.adapter, config.auth.key
+        ));
+        if info.log_used >= info.log_size {
+            self.findings.warning(
+                format!(
+                    "{name}: the audit log is full ({} of {} entries)",
+                    info.log_used, info.log_size
+                ),
+                Some(
+                    "under force audit it signs nothing then: read and free the log as the auditor"
+                        .into(),
+                ),
+            );
+        }
+        let mut session = Session {
+            name,
+            device,
+            auth_key: config.auth.key,
+        };
+        if let Err(error) = self.keys_of(config, &mut session) {
+            self.findings
+                .failed(&format!("{}: ", session.name), &error, error.hint());
+        }
+    }
+
+    fn keys_of(
+        &mut self,
+        config: &yubihsm::Config,
+        session: &mut Session,
+    ) -> Result<(), DeviceError> {
+        let auth = session
+            .device
+            .object_info(session.auth_key, ObjectType::AUTHENTICATION_KEY)?;
+        let mut needed = Capabilities::NONE;
+        for key in &config.keys {
+            let found = session
+                .device
+                .object_info(key.key, ObjectType::ASYMMETRIC_KEY)?;
+            let Some(info) = found else {
+                let Session { name, auth_key, .. } = &*session;
+                self.findings.error(
+                    format!("{name} shows authentication key {auth_key:#06x} no key {:#06x}", key.key),
+                    Some("it is not there, or they share no domain: `tmkms yubihsm keys list`; a new one: `tmkms yubihsm keys generate`".into()),
+                );
+                continue;
+            };
+            match key.key_type {
+                KeyType::Account => self.findings.warning(
+                    format!(
+                        "account key {:#06x} in {} signs nothing",
+                        key.key, session.name
+                    ),
+                    None,
+                ),
+                KeyType::Consensus => {
+                    let need = self.consensus_key(key, &info, auth.as_ref(), session)?;
+                    needed = needed.with(need);
+                }
+            }
+        }
+        if let (Some(auth), false) = (auth, needed.is_empty()) {
+            self.in_vain(&auth, needed, session);
+        }
+        Ok(())
+    }
+
+    /// Tells of a consensus key, and gives the capability that signing with it needs.
+    fn consensus_key(
+        &mut self,
+        key: &KeyConfig,
+        info: &Info,
+        auth: Option<&Info>,
+        session: &mut Session,
+    ) -> Result<Capabilities, DeviceError> {
+        let name = format!("key {:#06x} in {}", key.key, session.name);
+        let need = match info.algorithm {
+            Algorithm::ED25519 => Capabilities::SIGN_EDDSA,
+            Algorithm::EC_K256 => Capabilities::SIGN_ECDSA,
+            other => {
+                self.findings.error(
+                    format!("{name} is of algorithm {other}, which no validator signs with"),
+                    Some(
+                        "a consensus key is ed25519, or on a few chains eck256 (secp256k1)".into(),
+                    ),
+                );
+                return Ok(Capabilities::NONE);
+            }
+        };
+        if !info.capabilities.contains(need) {
+            self.findings.error(
+                format!("{name} lacks the capability {need}"),
+                Some(
+                    "a key gets its capabilities when it is made or imported, and never later"
+                        .into(),
+                ),
+            );
+        }
+        if auth.is_some_and(|auth| !auth.capabilities.contains(need)) {
+            self.findings.error(
+                format!(
+                    "authentication key {:#06x} lacks the capability {need}, so that {name} cannot be used",
+                    session.auth_key
+                ),
+                Some("log in with one that has it: `auth.key`; `tmkms yubihsm setup` makes 4 for this".into()),
+            );
+        }
+        let bytes = session.device.public_key(key.key)?;
+        match consensus_public_key(bytes.algorithm, &bytes.bytes) {
+            Some(public_key) => self.found(&name, &key.chain_ids, &public_key),
+            None => self.findings.error(
+                format!("{name} is on secp256k1, which this version does not sign with"),
+                None,
+            ),
+        }
+        Ok(need)
+    }
+
+    /// Capabilities that a thief of the password would have, and that signing does not need.
+    fn in_vain(&mut self, auth: &Info, needed: Capabilities, session: &Session) {
+        let spare = auth.capabilities.without(needed);
+        let what = format!(
+            "authentication key {:#06x} of {} holds in vain: {spare}",
+            session.auth_key, session.name
+        );
+        if spare.is_empty() {
+            return;
+        }
+        if spare.without(HARMLESS).is_empty() {
+            self.findings.ok(what);
+            return;
+        }
+        let hint = format!(
+            "signing needs {needed} and nothing else; whoever learns the password can use the rest"
+        );
+        self.findings.warning(what, Some(hint));
+    }
+
+    fn ledger(&mut self, config: &ledgertm::Config) {
+        let name = format!("Ledger ({})", config.adapter);
+        let ids: Vec<&ChainId> = config.chain_ids.iter().collect();
+        // It talks to one program at a time.
+        if self.holder(&ids).is_some() {
+            self.skipped(&name, &ids);
+            return;
+        }
+        let looked = || -> Result<_, LedgerError> {
+            let mut device = ledgertm::Device::open(&config.adapter, &Shutdown::new())?;
+            let app = device.app()?;
+            Ok((device.name().to_owned(), app, device.public_key()?))
+        };
+        match looked() {
+            Ok((found, app, key)) => {
+                self.findings.ok(format!("{name}: {found}, {app}"));
+                self.found(&format!("key in {name}"), &config.chain_ids, &key);
+            }
+            Err(error) => self
+                .findings
+                .failed(&format!("{name}: "), &error, error.hint()),
+        }
+    }
+
+    fn found(&mut self, name: &str, chain_ids: &[ChainId], key: &PublicKey) {
+        for id in chain_ids {
+            let chain = self.config.chains.iter().find(|chain| chain.id == *id);
+            let format = chain.and_then(|chain| chain.key_format.as_ref());
+            self.findings
+                .ok(format!("{name} for {id}: {}", format_key(key, format)));
+            self.keys.insert(id.clone(), key.clone());
+        }
+    }
+
+    /// The process that serves one of the chains, and so has the device.
+    fn holder(&self, ids: &[&ChainId]) -> Option<u32> {
+        let mut chains = self.config.chains.iter();
+        chains.find_map(|chain| {
+            let of_device = ids.contains(&&chain.id);
+            of_device.then(|| file::inspect(&chain.state_file).ok()?.holder)?
+        })
+    }
+
+    fn skipped(&mut self, name: &str, ids: &[&ChainId]) {
+        if let Some(holder) = self.holder(ids) {
+            self.findings
+                .ok(format!("{name} skipped: in use by process {holder}"));
+        }
+    }
+}
+
+/// A session with a device, and how the two are called.
+struct Session {
+    name: String,
+    device: Device,
+    auth_key: u16,
+}
