@@ -20,6 +20,7 @@ mod consensus_key;
 mod failure;
 mod generate;
 mod init;
+mod ledger;
 mod softsign;
 mod start;
 mod state;
@@ -79,6 +80,8 @@ enum Subcommands {
     #[command(alias = "keygen")]
     Generate(generate::Generate),
     #[command(subcommand)]
+    Ledger(ledger::Ledger),
+    #[command(subcommand)]
     Softsign(softsign::Softsign),
     Version(version::Version),
     Completions(completions::Completions),
@@ -100,6 +103,7 @@ impl EntryPoint {
             Some(Subcommands::Check(command)) => command.run(&self.global),
             Some(Subcommands::State(command)) => command.run(&self.global),
             Some(Subcommands::Generate(command)) => command.run(),
+            Some(Subcommands::Ledger(command)) => command.run(&self.global),
             Some(Subcommands::Softsign(command)) => command.run(),
             Some(Subcommands::Version(command)) => command.run(),
             Some(Subcommands::Completions(command)) => command.run(),

@@ -97,6 +97,12 @@ impl Standing {
     }
 }
 
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "height {}, round {}", self.height, self.round)
+    }
+}
+
 impl Device {
     /// Opens the device that is meant. `stop` ends every wait on it.
     ///

@@ -108,9 +108,11 @@ impl Ledger {
                     return Err(error.clone().into_provider_error(&self.0.device));
                 }
                 None if left.is_zero() => {
-                    let seconds = patience.as_secs();
-                    let error = LedgerError::Silent { seconds };
-                    return Err(error.into_provider_error(&self.0.device));
+                    return Err(ProviderError::NotReady {
+                        device: format!("{NAME} {}", self.0.device),
+                        reason: "it is just being opened".into(),
+                        hint: None,
+                    });
                 }
                 _ => {}
             }
@@ -341,7 +343,9 @@ impl Worker {
                 break;
             }
             let text = error.to_string();
-            if text != told {
+            // Until the device was open once, the chain that waits for it says why.
+            let was_known = self.shared.lock().public_key.is_some();
+            if was_known && text != told {
                 self.warn(&error);
                 told = text;
             }
