@@ -15,6 +15,7 @@
 //! mode NAME MODE      the mode that a file must have now
 //! absent NAME         a file that must not be there
 //! content NAME        the text that a file must hold now
+//! ledger STATE        start a simulated Ledger, at `{ledger}`: confirms, refuses, locked or other-app
 //! hsm OPTIONS         start a YubiHSM2 simulator: `serial=NUMBER firmware=2.3.2`; `{hsm}` is its connector's HOST:PORT from now on
 //! hsm-is WORDS        what it has and what befalls it, one of the words of `tests/support/yubihsm/words.rs` a line of the text below, or
 //!                     beside it
@@ -39,9 +40,12 @@ use std::{
     thread,
 };
 
+#[path = "support/ledger/mod.rs"]
+mod ledger;
 #[path = "support/yubihsm/mod.rs"]
 mod yubihsm;
 
+use ledger::Person;
 use yubihsm::{Simulator, words};
 
 #[test]
@@ -86,6 +90,7 @@ struct Case {
     stdin: String,
     problems: String,
     hsm: Option<Simulator>,
+    ledger: Option<ledger::Simulator>,
 }
 
 /// What a run left to be compared.
@@ -127,6 +132,7 @@ impl Case {
             stdin: String::new(),
             problems: String::new(),
             hsm: None,
+            ledger: None,
         }
     }
 
@@ -168,6 +174,7 @@ impl Case {
                     let value = self.fill_in(value);
                     self.env.push((name.into(), value));
                 }
+                "ledger" => self.ledger = Some(simulated_ledger(&step.argument)),
                 "file" | "dir" => self.make(&step),
                 "hsm" => self.hsm = Some(Simulator::start(words::options(&step.argument))),
                 "hsm-is" => {
@@ -318,11 +325,30 @@ impl Case {
         let text = text
             .replace("{dir}", &self.dir.path().display().to_string())
             .replace("{version}", env!("CARGO_PKG_VERSION"));
-        match &self.hsm {
+        let text = match &self.hsm {
             Some(hsm) => text.replace("{hsm}", &hsm.addr().to_string()),
+            None => text,
+        };
+        match &self.ledger {
+            Some(ledger) => text.replace("{ledger}", &ledger.addr()),
             None => text,
         }
     }
+}
+
+fn simulated_ledger(state: &str) -> ledger::Simulator {
+    let person = match state {
+        "refuses" => Person::Refuses,
+        _ => Person::Confirms,
+    };
+    let simulator = ledger::Simulator::start(person);
+    match state {
+        "confirms" | "refuses" => {}
+        "locked" => simulator.show(ledger::Screen::Locked),
+        "other-app" => simulator.show(ledger::Screen::OtherApp),
+        other => panic!("unknown state of a Ledger: {other}"),
+    }
+    simulator
 }
 
 /// Whether a line is as wanted, where `{*}` stands for anything.

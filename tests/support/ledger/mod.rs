@@ -53,6 +53,8 @@ pub enum Fault {
 pub enum Person {
     /// Confirms at once.
     Confirms,
+    /// Refuses at once.
+    Refuses,
     /// Is not there.
     Absent,
 }
@@ -399,6 +401,7 @@ impl Shared {
             }
             let pressed = match state.person {
                 Person::Confirms => Some(true),
+                Person::Refuses => Some(false),
                 Person::Absent => state.pressed.take(),
             };
             if let Some(pressed) = pressed {

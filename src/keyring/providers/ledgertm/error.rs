@@ -67,7 +67,7 @@ pub enum LedgerError {
         what: String,
     },
     /// The app or the firmware refused. A parser's code comes with "data invalid".
-    #[error("{}, while {doing} ({status}{})", status.meaning(), match parser { Some(code) => format!(", parser code {code}"), None => String::new() })]
+    #[error("{doing} failed: {} ({status}{})", status.meaning(), parser_code(*parser))]
     Status {
         /// What was being done.
         doing: &'static str,
@@ -159,6 +159,10 @@ impl LedgerError {
             }
         }
     }
+}
+
+fn parser_code(parser: Option<u8>) -> String {
+    parser.map_or_else(String::new, |code| format!(", parser code {code}"))
 }
 
 impl From<BadPacket> for LedgerError {

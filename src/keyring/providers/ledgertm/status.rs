@@ -64,9 +64,7 @@ impl StatusWord {
             Self::UNKNOWN_INSTRUCTION => "the app does not know this instruction",
             Self::UNKNOWN_CLASS => "another app is open",
             Self::UNKNOWN => "the app does not know what went wrong",
-            _ => {
-                "a code of the device's firmware and not of the app, most often of a locked device"
-            }
+            _ => "the device is most likely locked; the code is its firmware's and not the app's",
         }
     }
 
