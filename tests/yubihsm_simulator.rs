@@ -23,10 +23,12 @@ use ccm::{
     aead::Aead,
     consts::{U13, U16},
 };
+use curve25519_dalek::Scalar;
 use sha2::{Digest, Sha512};
 use simulator::{
     Fault, Options, Simulator,
     codes::{self, command, kind},
+    object::{Object, Secret},
 };
 use yubihsm::{
     Capability, Client, Connector, Credentials, Domain, HttpConfig, asymmetric, object, opaque,
@@ -469,13 +471,65 @@ fn a_wrapped_key_has_the_layout_of_the_documents() {
     expected.extend([0x01, 0x02, 0, 96, 0, 0b101, 3, 46, 0, 2]);
     expected.extend(b"a label");
     expected.resize(expected.len() + 33, 0);
-    // The expanded key of RFC 8032, its scalar the other way round, and the public key.
+    // The expanded key of RFC 8032, its scalar reduced and the other way round, and the public key.
     let mut expanded: [u8; 64] = Sha512::digest(seed).into();
     expanded[0] &= 248;
     expanded[31] = expanded[31] & 63 | 64;
+    let scalar = *expanded.first_chunk().unwrap();
+    expanded[..32].copy_from_slice(Scalar::from_bytes_mod_order(scalar).as_bytes());
     expanded[..32].reverse();
     expected.extend(expanded);
     let public = ed25519_dalek::SigningKey::from_bytes(&seed).verifying_key();
     expected.extend(public.as_bytes());
     assert_eq!(plain, expected);
+}
+
+/// What a device and Yubico's tool wrote, from the test files of the signstar project (`signstar_yubihsm2::backup`): the body of an
+/// Ed25519 key that a device made, exported with its seed, and that of a key wrapped outside of a device.
+#[test]
+fn the_bodies_of_real_backups_are_read_and_written_again() {
+    let seed = "497a8d9c4f7d93c961cf700f859b11d804fe5847cf8b3faae5f63620ce0c5456";
+    let made_by_a_device = [
+        "0751707a4b55ad0614b5c71d93bf9d66939d85f995df0e291133b3269266d20f",
+        "a137a61588d7b8b6b53e8fdf3e9f13e4b357659e8189cfbabfcedc942c53cb73",
+        "fc9d882412243cbcb5994ea9884a0ed296cb2f2a4f02ee0067edca645728fc2c",
+    ];
+    let made_by_the_tool = [
+        "75bc4eaff9ddcf4bb11a5c922b139c07572badc7e83ff9e66483569350e5c1c0",
+        "b6718906ce3e6c1e1a8a41d7b20a09d7b5378425a2accaa93896f5c3d4e8ebb7",
+        "b9ebfe2ebeab112d381bd3f0452e27e2356d324eb5601eb1a2f07abb521e9cf2",
+    ];
+    let with_seed = [&[seed], &made_by_a_device[..]].concat();
+    let algorithm = codes::algorithm::ED25519;
+    for (body, has_seed) in [
+        (&with_seed[..], true),
+        (&made_by_a_device[..], false),
+        (&made_by_the_tool[..], false),
+    ] {
+        let bytes = subtle_encoding::hex::decode(body.concat()).unwrap();
+        let (_, secret) = Object::from_body(kind::ASYMMETRIC_KEY, algorithm, &bytes).unwrap();
+        let public = secret.public_key().unwrap();
+        assert!(bytes.ends_with(&public), "the public key is the file's");
+        let object = Object {
+            id: 13,
+            kind: kind::ASYMMETRIC_KEY,
+            algorithm,
+            domains: 1,
+            capabilities: 0,
+            delegated: 0,
+            sequence: 0,
+            origin: codes::origin::GENERATED,
+            label: [0; 40],
+            secret,
+        };
+        assert_eq!(object.has_seed(), has_seed);
+        assert_eq!(object.body(has_seed), bytes);
+    }
+    let seed = subtle_encoding::hex::decode(seed).unwrap();
+    let from_seed = Secret::asymmetric(algorithm, &seed).unwrap();
+    let public = from_seed.public_key().unwrap();
+    assert_eq!(
+        public,
+        subtle_encoding::hex::decode(made_by_a_device[2]).unwrap()
+    );
 }

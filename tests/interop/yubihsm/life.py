@@ -246,9 +246,16 @@ def backup(new_firmware, admin, operator, validator, consensus, account, known):
         else:
             public.verify(after, message, ec.ECDSA(hashes.SHA256()))
     if new_firmware:
-        # With the seed, which is 32 bytes more.
-        wrapped = here.export_wrapped(known, seed=True)
-        assert len(wrapped) == len(here.export_wrapped(known)) + 32
+        # With the seed, which is 32 bytes more and lives on in such a backup only.
+        refused(ERROR.INVALID_DATA, here.export_wrapped, known, True)
+        seeded = AsymmetricKey.generate(
+            operator, ANY_ID, "seeded", 1, CAPABILITY.EXPORTABLE_UNDER_WRAP, ED25519
+        )
+        wrapped = here.export_wrapped(seeded, seed=True)
+        assert len(wrapped) == len(here.export_wrapped(seeded)) + 32
+        seeded.with_session(admin).delete()
+        assert len(here.export_wrapped(here.import_wrapped(wrapped), seed=True)) == len(wrapped)
+        seeded.with_session(admin).delete()
     else:
         refused(ERROR.WRONG_LENGTH, here.export_wrapped, known, True)
 

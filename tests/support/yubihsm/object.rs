@@ -1,9 +1,10 @@
 //! What a device stores: an object with its metadata and its secret.
 
+use curve25519_dalek::Scalar;
 use ed25519_dalek::hazmat::{ExpandedSecretKey, raw_sign};
 use k256::ecdsa::signature::hazmat::RandomizedPrehashSigner;
 use rand_core::{OsRng, RngCore};
-use sha2::{Digest, Sha512};
+use sha2::Sha512;
 
 use super::{
     codes::{Code, INVALID_DATA, WRONG_LENGTH, algorithm, kind},
@@ -43,7 +44,8 @@ pub enum Secret {
 /// An Ed25519 key as a device keeps it: expanded, the seed only where it had one.
 #[derive(Clone)]
 pub struct Ed25519 {
-    /// Clamped, little-endian.
+    /// Little-endian. A device reduces it by the group's order, which Yubico's tool for making backups elsewhere does not; both mean the
+    /// same, and neither may be clamped again.
     scalar: [u8; 32],
     prefix: [u8; 32],
     seed: Option<[u8; 32]>,
@@ -51,15 +53,13 @@ pub struct Ed25519 {
 
 impl Ed25519 {
     pub fn from_seed(seed: [u8; 32]) -> Self {
-        let hash: [u8; 64] = Sha512::digest(seed).into();
-        let (mut scalar, mut prefix) = ([0; 32], [0; 32]);
-        scalar.copy_from_slice(&hash[..32]);
-        prefix.copy_from_slice(&hash[32..]);
-        scalar[0] &= 0xf8;
-        scalar[31] = (scalar[31] & 0x3f) | 0x40;
-        Self {
+        let ExpandedSecretKey {
             scalar,
-            prefix,
+            hash_prefix,
+        } = ExpandedSecretKey::from(&seed);
+        Self {
+            scalar: scalar.to_bytes(),
+            prefix: hash_prefix,
             seed: Some(seed),
         }
     }
@@ -75,33 +75,33 @@ impl Ed25519 {
     }
 
     fn expanded(&self) -> ExpandedSecretKey {
-        let mut bytes = [0; 64];
-        bytes[..32].copy_from_slice(&self.scalar);
-        bytes[32..].copy_from_slice(&self.prefix);
-        ExpandedSecretKey::from_bytes(&bytes)
+        ExpandedSecretKey {
+            scalar: Scalar::from_bytes_mod_order(self.scalar),
+            hash_prefix: self.prefix,
+        }
     }
 
-    /// Scalar byte-reversed ‖ prefix ‖ public key; the seed behind it where it is asked for and known.
+    /// The seed where it is asked for and known ‖ the scalar byte-reversed ‖ prefix ‖ public key.
     fn to_body(&self, with_seed: bool) -> Vec<u8> {
-        let mut body: Vec<u8> = self.scalar.iter().rev().copied().collect();
+        let seed = self.seed.filter(|_| with_seed);
+        let mut body: Vec<u8> = seed.into_iter().flatten().collect();
+        body.extend(self.scalar.iter().rev());
         body.extend(self.prefix);
         body.extend(self.public_key());
-        if with_seed {
-            body.extend(self.seed.unwrap_or_default());
-        }
         body
     }
 
     /// A device computes the public key itself.
     fn from_body(body: &[u8]) -> Result<Self, Code> {
-        if body.len() != 96 && body.len() != 128 {
-            return Err(WRONG_LENGTH);
-        }
+        let (seed, expanded) = match body.len() {
+            96 => (None, body),
+            128 => (body.first_chunk().copied(), &body[32..]),
+            _ => return Err(WRONG_LENGTH),
+        };
         let (mut scalar, mut prefix) = ([0; 32], [0; 32]);
-        scalar.copy_from_slice(&body[..32]);
+        scalar.copy_from_slice(&expanded[..32]);
         scalar.reverse();
-        prefix.copy_from_slice(&body[32..64]);
-        let seed = body.get(96..).and_then(|seed| seed.try_into().ok());
+        prefix.copy_from_slice(&expanded[32..64]);
         Ok(Self {
             scalar,
             prefix,
@@ -178,6 +178,11 @@ impl Secret {
 }
 
 impl Object {
+    /// Whether an export can carry the seed.
+    pub fn has_seed(&self) -> bool {
+        matches!(&self.secret, Secret::Ed25519(key) if key.seed.is_some())
+    }
+
     /// The size that GET OBJECT INFO tells.
     pub fn size(&self) -> usize {
         self.body(false).len()

@@ -35,7 +35,7 @@ pub fn export(device: &Device, mut fields: Fields<'_>, who: &Who) -> Reply {
     let object = find(device, who, kind, id)?;
     permitted(object.capabilities & capability::EXPORTABLE_UNDER_WRAP != 0)?;
     permitted(object.capabilities & !wrap_key.delegated == 0)?;
-    if with_seed && object.algorithm != algorithm::ED25519 {
+    if with_seed && !object.has_seed() {
         return Err(INVALID_DATA);
     }
     seal(wrap_key, &to_bytes(object, wrap_key.algorithm, with_seed))
