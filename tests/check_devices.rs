@@ -257,10 +257,8 @@ fn a_missing_capability_is_named_with_the_key_that_lacks_it() {
     );
     home.finds(&format!(
         "{OPENS}\
-         error: authentication key 0x0004 lacks the capability sign-eddsa, so that key 0x0001 in YubiHSM 0012345678 cannot be used\n\
-         hint: log in with one that has it: `auth.key`; `tmkms yubihsm setup` makes 4 for this\n\
-         {SHOWN}\
-         ok: authentication key 0x0004 of YubiHSM 0012345678 holds in vain: get-log-entries"
+         error: YubiHSM 0012345678: authentication key 0x0004 lacks the capability sign-eddsa\n\
+         hint: use an authentication key with sign-eddsa in `auth` (the validator role of `tmkms yubihsm setup` has it)"
     ));
 
     let home = Home::new();
@@ -273,9 +271,8 @@ fn a_missing_capability_is_named_with_the_key_that_lacks_it() {
     );
     home.finds(&format!(
         "{OPENS}\
-         error: key 0x0001 in YubiHSM 0012345678 lacks the capability sign-eddsa\n\
-         hint: a key gets its capabilities when it is made or imported, and never later\n\
-         {SHOWN}"
+         error: YubiHSM 0012345678: key 0x0001 lacks the capability sign-eddsa\n\
+         hint: capabilities of a key are fixed when it is made: import its backup with this one, or make another"
     ));
 }
 
@@ -285,8 +282,8 @@ fn a_key_that_is_not_there_or_in_no_domain_of_ours_is_named() {
     home.validator(Capabilities::SIGN_EDDSA);
     let missing = format!(
         "{OPENS}\
-         error: YubiHSM 0012345678 shows authentication key 0x0004 no key 0x0001\n\
-         hint: it is not there, or they share no domain: `tmkms yubihsm keys list`; a new one: `tmkms yubihsm keys generate`"
+         error: YubiHSM 0012345678: there is no asymmetric key 0x0001, or authentication key 0x0004 shares no domain with it\n\
+         hint: `tmkms yubihsm keys list` shows the keys that are there; check `key` and the domains"
     );
     home.finds(&missing);
     home.key(1, Algorithm::ED25519, Capabilities::SIGN_EDDSA, Domains(2));
@@ -312,8 +309,8 @@ fn a_key_of_another_kind_is_named_with_its_algorithm() {
     }
     home.finds(&format!(
         "{OPENS}\
-         error: key 0x0001 in YubiHSM 0012345678 is of algorithm ecp256, which no validator signs with\n\
-         hint: a consensus key is ed25519, or on a few chains eck256 (secp256k1)"
+         error: YubiHSM 0012345678: key 0x0001 is a key for ecp256, which no consensus key is\n\
+         hint: a consensus key is ed25519: `tmkms yubihsm keys generate`"
     ));
 }
 

@@ -93,6 +93,9 @@ fn every_page_is_named_in_the_readme() {
     }
 }
 
+/// Spellings of old versions; `docs/migrating.md` has them.
+const HISTORIC: [&str; 4] = ["port", "connection", "connector", "serial-number"];
+
 /// The keys that a section of the configuration knows, from the array of that name in its source.
 fn keys(source: &str, array: &str) -> Vec<String> {
     let text = fs::read_to_string(root().join(source)).unwrap();
@@ -110,8 +113,7 @@ fn keys(source: &str, array: &str) -> Vec<String> {
 #[test]
 fn every_key_of_the_configuration_has_its_line() {
     let page = fs::read_to_string(root().join("docs/configuration.md")).unwrap();
-    // Spellings of old versions; `docs/migrating.md` has them.
-    let historic = ["port", "connection", "connector", "serial-number"];
+    let example = fs::read_to_string(root().join("tmkms.toml.example")).unwrap();
     for (source, array) in [
         ("src/config/chains.rs", "const KEYS"),
         ("src/config/chains.rs", "const HOOK_KEYS"),
@@ -128,11 +130,14 @@ fn every_key_of_the_configuration_has_its_line() {
     ] {
         let keys = keys(source, array);
         assert!(!keys.is_empty(), "{source}: {array}: {keys:?}");
-        for key in keys.iter().filter(|key| !historic.contains(&key.as_str())) {
+        for key in keys.iter().filter(|key| !HISTORIC.contains(&key.as_str())) {
             let written = [format!("`{key}`"), format!(".{key}`"), format!("{key} =")]
                 .iter()
                 .any(|form| page.contains(form.as_str()));
             assert!(written, "docs/configuration.md does not know `{key}`");
+            // Some keys change nothing, and are there for old files only.
+            let shown = example.contains(&format!("{key} =")) || *key == "protocol_version";
+            assert!(shown, "tmkms.toml.example does not show `{key}`");
         }
     }
 }

@@ -7,9 +7,7 @@ use crate::{
     keyring::providers::{
         ledgertm::{self, LedgerError},
         softsign,
-        yubihsm::{
-            self, Adapter, Algorithm, Credentials, Device, DeviceError, StaticKeys, TransportError,
-        },
+        yubihsm::{self, Adapter, Credentials, Device, DeviceError, StaticKeys, TransportError},
     },
     shutdown::Shutdown,
 };
@@ -26,20 +24,16 @@ pub(super) fn public_key(key: ConsensusKey<'_>) -> Result<PublicKey, Failure> {
             Ok(key.signer.public_key().clone())
         }
         ConsensusKey::YubiHsm { device, key, .. } => {
-            let failed = |error: DeviceError| {
-                Failure::new(format!("cannot see key {:#06x} in {device}", key.key))
-                    .caused_by(&error)
-                    .maybe_hint(error.hint())
-            };
-            let mut session = open_yubihsm(device).map_err(failed)?;
-            let bytes = session.public_key(key.key).map_err(failed)?;
-            consensus_public_key(bytes.algorithm, &bytes.bytes).ok_or_else(|| {
-                let algorithm = bytes.algorithm;
-                Failure::new(format!(
-                    "key {:#06x} in {device} is of algorithm {algorithm}, which no validator signs with",
-                    key.key
-                ))
-            })
+            let name = format!("cannot see key {:#06x} in {device}", key.key);
+            let mut session = open_yubihsm(device).map_err(|error| {
+                let failure = Failure::new(name.clone()).caused_by(&error);
+                failure.maybe_hint(error.hint())
+            })?;
+            let inspected = yubihsm::inspect(&mut session, key.key).map_err(|problem| {
+                let failure = Failure::new(name).caused_by(&problem);
+                failure.maybe_hint(problem.hint())
+            })?;
+            Ok(inspected.public_key)
         }
         ConsensusKey::Ledger { device, .. } => {
             let failed = |error: LedgerError| {
@@ -80,13 +74,5 @@ pub(super) fn open_yubihsm(config: &yubihsm::Config) -> Result<Device, DeviceErr
             Device::open(&adapter, config.serial_number, &credentials)
         }
         (opened, _) => opened,
-    }
-}
-
-/// A public key as a device gives it; `None` for what signs no votes.
-pub(super) fn consensus_public_key(algorithm: Algorithm, bytes: &[u8]) -> Option<PublicKey> {
-    match algorithm {
-        Algorithm::ED25519 => PublicKey::ed25519(bytes).ok(),
-        _ => None,
     }
 }

@@ -3,10 +3,7 @@
 use std::collections::HashMap;
 
 use crate::{
-    commands::{
-        check::Findings,
-        consensus_key::{consensus_public_key, open_yubihsm},
-    },
+    commands::{check::Findings, consensus_key::open_yubihsm},
     config::Config,
     crypto::PublicKey,
     keyring::{
@@ -15,8 +12,8 @@ use crate::{
             KeyType,
             ledgertm::{self, LedgerError},
             yubihsm::{
-                self, Algorithm, Capabilities, Device, DeviceError, Info, KeyConfig, ObjectType,
-                TransportError,
+                self, Capabilities, Device, DeviceError, Inspected, KeyConfig, KeyProblem,
+                ObjectType, TransportError,
             },
         },
     },
@@ -92,11 +89,7 @@ impl Look<'_> {
                 ),
             );
         }
-        let mut session = Session {
-            name,
-            device,
-            auth_key: config.auth.key,
-        };
+        let mut session = Session { name, device };
         if let Err(error) = self.keys_of(config, &mut session) {
             self.findings
                 .failed(&format!("{}: ", session.name), &error, error.hint());
@@ -108,38 +101,18 @@ impl Look<'_> {
         config: &yubihsm::Config,
         session: &mut Session,
     ) -> Result<(), DeviceError> {
-        let auth = session
-            .device
-            .object_info(session.auth_key, ObjectType::AUTHENTICATION_KEY)?;
         let mut needed = Capabilities::NONE;
         for key in &config.keys {
-            let found = session
-                .device
-                .object_info(key.key, ObjectType::ASYMMETRIC_KEY)?;
-            let Some(info) = found else {
-                let Session { name, auth_key, .. } = &*session;
-                self.findings.error(
-                    format!("{name} shows authentication key {auth_key:#06x} no key {:#06x}", key.key),
-                    Some("it is not there, or they share no domain: `tmkms yubihsm keys list`; a new one: `tmkms yubihsm keys generate`".into()),
-                );
-                continue;
-            };
             match key.key_type {
-                KeyType::Account => self.findings.warning(
-                    format!(
-                        "account key {:#06x} in {} signs nothing",
-                        key.key, session.name
-                    ),
-                    None,
-                ),
                 KeyType::Consensus => {
-                    let need = self.consensus_key(key, &info, auth.as_ref(), session)?;
-                    needed = needed.with(need);
+                    needed = needed.with(self.consensus_key(key, session)?);
                 }
+                KeyType::Account => self.account_key(key, session)?,
             }
         }
-        if let (Some(auth), false) = (auth, needed.is_empty()) {
-            self.in_vain(&auth, needed, session);
+        match yubihsm::held(&mut session.device)? {
+            Some(held) if !needed.is_empty() => self.in_vain(held, needed, session),
+            Some(_) | None => {}
         }
         Ok(())
     }
@@ -148,59 +121,56 @@ impl Look<'_> {
     fn consensus_key(
         &mut self,
         key: &KeyConfig,
-        info: &Info,
-        auth: Option<&Info>,
         session: &mut Session,
     ) -> Result<Capabilities, DeviceError> {
-        let name = format!("key {:#06x} in {}", key.key, session.name);
-        let need = match info.algorithm {
-            Algorithm::ED25519 => Capabilities::SIGN_EDDSA,
-            Algorithm::EC_K256 => Capabilities::SIGN_ECDSA,
-            other => {
-                self.findings.error(
-                    format!("{name} is of algorithm {other}, which no validator signs with"),
-                    Some(
-                        "a consensus key is ed25519, or on a few chains eck256 (secp256k1)".into(),
-                    ),
-                );
-                return Ok(Capabilities::NONE);
+        match yubihsm::inspect(&mut session.device, key.key) {
+            Ok(Inspected {
+                scheme, public_key, ..
+            }) => {
+                let name = format!("key {:#06x} in {}", key.key, session.name);
+                self.found(&name, &key.chain_ids, &public_key);
+                Ok(scheme.needs())
             }
-        };
-        if !info.capabilities.contains(need) {
-            self.findings.error(
-                format!("{name} lacks the capability {need}"),
-                Some(
-                    "a key gets its capabilities when it is made or imported, and never later"
-                        .into(),
-                ),
+            Err(KeyProblem::Device(error)) => Err(error),
+            Err(problem) => {
+                self.key_problem(&problem, session);
+                Ok(Capabilities::NONE)
+            }
+        }
+    }
+
+    fn account_key(&mut self, key: &KeyConfig, session: &mut Session) -> Result<(), DeviceError> {
+        let found = session
+            .device
+            .object_info(key.key, ObjectType::ASYMMETRIC_KEY)?;
+        if found.is_some() {
+            let what = format!(
+                "account key {:#06x} in {} signs nothing",
+                key.key, session.name
             );
+            self.findings.warning(what, None);
+        } else {
+            let problem = KeyProblem::NotFound {
+                id: key.key,
+                auth_key: session.device.auth_key(),
+            };
+            self.key_problem(&problem, session);
         }
-        if auth.is_some_and(|auth| !auth.capabilities.contains(need)) {
-            self.findings.error(
-                format!(
-                    "authentication key {:#06x} lacks the capability {need}, so that {name} cannot be used",
-                    session.auth_key
-                ),
-                Some("log in with one that has it: `auth.key`; `tmkms yubihsm setup` makes 4 for this".into()),
-            );
-        }
-        let bytes = session.device.public_key(key.key)?;
-        match consensus_public_key(bytes.algorithm, &bytes.bytes) {
-            Some(public_key) => self.found(&name, &key.chain_ids, &public_key),
-            None => self.findings.error(
-                format!("{name} is on secp256k1, which this version does not sign with"),
-                None,
-            ),
-        }
-        Ok(need)
+        Ok(())
+    }
+
+    fn key_problem(&mut self, problem: &KeyProblem, session: &Session) {
+        self.findings
+            .failed(&format!("{}: ", session.name), problem, problem.hint());
     }
 
     /// Capabilities that a thief of the password would have, and that signing does not need.
-    fn in_vain(&mut self, auth: &Info, needed: Capabilities, session: &Session) {
-        let spare = auth.capabilities.without(needed);
+    fn in_vain(&mut self, held: Capabilities, needed: Capabilities, session: &Session) {
+        let spare = held.without(needed);
         let what = format!(
             "authentication key {:#06x} of {} holds in vain: {spare}",
-            session.auth_key, session.name
+            session.device.auth_key(),
+            session.name
         );
         if spare.is_empty() {
             return;
@@ -270,5 +240,4 @@ impl Look<'_> {
 struct Session {
     name: String,
     device: Device,
-    auth_key: u16,
 }
