@@ -8,6 +8,7 @@
 )]
 
 use std::{
+    ops::Deref,
     path::Path,
     sync::{Arc, Mutex, mpsc},
     time::{Duration, Instant},
@@ -53,13 +54,18 @@ impl Told {
     }
 }
 
+/// A client's thread; it ends with this.
+pub struct Thread {
+    pub told: Arc<Told>,
+    pub shutdown: Shutdown,
+    ended: mpsc::Receiver<()>,
+}
+
 /// A running client and the address that it dials.
 pub struct Running {
     pub listener: Listener,
     pub chain: ChainId,
-    pub told: Arc<Told>,
-    pub shutdown: Shutdown,
-    ended: mpsc::Receiver<()>,
+    thread: Thread,
     _directory: tempfile::TempDir,
 }
 
@@ -89,15 +95,58 @@ impl Running {
         let listener = Listener::bind("tcp://127.0.0.1:0").unwrap();
         let chain = ChainId::new("client-1").unwrap();
         let key = key(&directory.path().join("key"), parts.signer);
+        let addr = listener.addr().unwrap();
         let record = directory.path().join("record");
+        let thread = Thread::start(&addr, &chain, key, &record, parts, served);
+        Self {
+            listener,
+            chain,
+            thread,
+            _directory: directory,
+        }
+    }
+
+    /// The next dial.
+    pub fn accept(&self) -> Link {
+        let begun = Instant::now();
+        let link = self.listener.accept(|| begun.elapsed() > PATIENCE).unwrap();
+        link.expect("the client dials")
+    }
+
+    /// The next dial, and what a node asks first.
+    pub fn meet(&self) -> (Link, Validator) {
+        let mut link = self.accept();
+        let validator = Validator::meet(&mut link, &self.chain).unwrap();
+        (link, validator)
+    }
+}
+
+impl Deref for Running {
+    type Target = Thread;
+
+    fn deref(&self) -> &Thread {
+        &self.thread
+    }
+}
+
+impl Thread {
+    /// Starts one that dials `addr`, with a new record.
+    pub fn start(
+        addr: &str,
+        chain: &ChainId,
+        key: Key,
+        record: &Path,
+        parts: &Parts,
+        served: impl FnOnce(Chain) -> Served,
+    ) -> Self {
         let public = key.signer.public_key().clone();
-        file::create(&record, &chain, &public, &Record::never_signed()).unwrap();
-        let guard = Guard::new(FileStore::open(&record, &chain, &public).unwrap().store);
+        file::create(record, chain, &public, &Record::never_signed()).unwrap();
+        let guard = Guard::new(FileStore::open(record, chain, &public).unwrap().store);
         let told = Arc::new(Told::default());
         let shutdown = Shutdown::new();
         let client = Client {
             config: Config {
-                addr: Address::parse(&listener.addr().unwrap()).unwrap(),
+                addr: Address::parse(addr).unwrap(),
                 chain_id: chain.clone(),
                 reconnect: parts.reconnect,
                 timeout: Duration::from_secs(10),
@@ -119,27 +168,10 @@ impl Running {
         let (end, ended) = mpsc::channel::<()>();
         client.spawn(end).unwrap();
         Self {
-            listener,
-            chain,
             told,
             shutdown,
             ended,
-            _directory: directory,
         }
-    }
-
-    /// The next dial.
-    pub fn accept(&self) -> Link {
-        let begun = Instant::now();
-        let link = self.listener.accept(|| begun.elapsed() > PATIENCE).unwrap();
-        link.expect("the client dials")
-    }
-
-    /// The next dial, and what a node asks first.
-    pub fn meet(&self) -> (Link, Validator) {
-        let mut link = self.accept();
-        let validator = Validator::meet(&mut link, &self.chain).unwrap();
-        (link, validator)
     }
 
     /// Waits for the thread's end: what it held is dropped then.
@@ -148,7 +180,7 @@ impl Running {
     }
 }
 
-impl Drop for Running {
+impl Drop for Thread {
     fn drop(&mut self) {
         self.shutdown.request();
     }
@@ -157,6 +189,11 @@ impl Drop for Running {
 /// A new soft key in a file, changed.
 pub fn key(path: &Path, change: fn(Arc<dyn Signer>) -> Arc<dyn Signer>) -> Key {
     softsign::generate(path).unwrap();
+    key_of(path, change)
+}
+
+/// The soft key in a file, changed.
+pub fn key_of(path: &Path, change: impl FnOnce(Arc<dyn Signer>) -> Arc<dyn Signer>) -> Key {
     let key = softsign::open(&softsign::Config {
         chain_ids: Vec::new(),
         key_type: softsign::KeyType::Consensus,
