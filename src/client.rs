@@ -16,8 +16,10 @@ use rand_core::{OsRng, RngCore};
 
 use crate::{
     chain::{Attempt, Chain, Served},
-    codec::Codec,
-    connection::{self, Address, ConnectionError, Dialled, Identity, Peer},
+    codec::{Codec, Family, node::Pin},
+    connection::{
+        self, Address, ConnectionError, Dialled, Identity, Peer, secret_connection::Generation,
+    },
     event::{self, Event, Sink},
     privval::ChainId,
     session::{Session, SessionError},
@@ -46,6 +48,8 @@ pub struct Config {
     pub chain_id: ChainId,
     /// Dial again after the connection ended; true by default.
     pub reconnect: bool,
+    /// What the node must speak; none finds it out.
+    pub protocol: Option<Pin>,
     /// Silence after which a connection is dead; 10 s by default.
     pub timeout: Duration,
     /// The identity key's file; required for tcp.
@@ -187,23 +191,32 @@ impl Serving {
         let Dialled {
             mut connection,
             peer,
-            ..
+            generation,
         } = connection::dial(
             &self.client.config.addr,
             self.client.identity.as_deref(),
             self.client.config.timeout,
             &self.client.shutdown,
         )?;
+        self.client.codec.begin(generation.map(family))?;
         self.failed_handshakes = 0;
         self.last_reason.clear();
         self.tell_connected(peer);
-        Session {
+        let session = Session {
             validator: self.validator.clone(),
             chain,
             max_height: self.client.config.max_height,
             sink: self.client.sink.as_ref(),
+        };
+        let ended = session.serve(connection.as_mut(), self.client.codec.as_mut());
+        if self.client.codec.ends_with_its_connection() {
+            self.client.sink.tell(&Event::Warning {
+                subject: self.validator.to_string(),
+                text: "a node of v0.26 or v0.27 that has lost its signer asks for nothing more: restart it"
+                    .to_owned(),
+            });
         }
-        .serve(connection.as_mut(), self.client.codec.as_mut())
+        ended
     }
 
     fn tell_connected(&mut self, peer: Option<Peer>) {
@@ -240,13 +253,25 @@ impl Serving {
     }
 
     fn wait_after(&mut self, error: &SessionError) -> Duration {
-        let is_handshake = matches!(error, SessionError::Connection(error) if error.is_handshake());
-        if !is_handshake {
+        let wears_out = match error {
+            SessionError::Connection(error) => error.is_handshake(),
+            error => error.is_contradiction(),
+        };
+        if !wears_out {
             return REDIAL;
         }
         self.failed_handshakes = self.failed_handshakes.saturating_add(1);
         let doublings = self.failed_handshakes.saturating_sub(1).min(4);
         Duration::from_secs(1 << doublings).min(BACK_OFF_LIMIT)
+    }
+}
+
+/// What a handshake tells of the messages that follow it.
+fn family(generation: Generation) -> Family {
+    match generation {
+        Generation::Legacy => Family::Legacy,
+        Generation::V033 => Family::V033,
+        Generation::V034 => Family::Protobuf,
     }
 }
 
@@ -263,9 +288,14 @@ fn jittered(longest: Duration) -> Duration {
 
 fn with_hint(error: &SessionError) -> String {
     let mut text = event::in_one_line(error);
-    if let SessionError::Connection(error) = error
-        && let Some(hint) = ConnectionError::hint(error)
-    {
+    let hint = match error {
+        SessionError::Connection(error) => ConnectionError::hint(error),
+        error if error.is_contradiction() => Some(
+            "without protocol_version it is found out; or does addr name another node?".to_owned(),
+        ),
+        SessionError::Decode(_) | SessionError::Late(_) => None,
+    };
+    if let Some(hint) = hint {
         let _ = write!(text, " (hint: {hint})");
     }
     text

@@ -227,7 +227,7 @@ impl<'t> Draft<'t> {
         historic::tx_signer(&root, report);
         let mut unbuilt = Vec::new();
         let chains = chains::read(&root, report);
-        let mut validators = validators::read(&root, &mut unbuilt, report);
+        let mut validators = validators::read(&root, report);
         for validator in &mut validators {
             validator.secret_key = validator.secret_key.or(identity);
         }

@@ -45,6 +45,17 @@ pub enum Event {
         /// As in [`Event::Signed`].
         took: Duration,
     },
+    /// A heartbeat of v0.26 was signed: a proposer waits for transactions.
+    SignedHeartbeat {
+        /// `chain@addr`.
+        validator: Arc<str>,
+        /// Height.
+        height: i64,
+        /// Counts the heartbeats of one round.
+        sequence: i64,
+        /// As in [`Event::Signed`].
+        took: Duration,
+    },
     /// A request was answered with an error; nothing was signed.
     Refused {
         /// `chain@addr`.

@@ -8,16 +8,12 @@ use std::{
 
 use crate::{
     chain::{Chain, SignError},
-    codec::{Codec, DecodeError, Response},
+    codec::{Codec, DecodeError, Found, Reason, Response},
     connection::{Connection, ConnectionError},
     event::{self, Event, Signed, Sink},
     privval::{BlockId, Heartbeat, Hrs, Kind, RawBytes, Request, SignRequest, Step},
     protection::{SignedMsg, StoreError},
 };
-
-/// A reply that comes later than this is not sent: the node has hung up, and an old one would take it for the answer to
-/// its next request.
-const REPLY_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long after the request "try again" leaves. A node asks again a tenth of a second later and gives up after 50 times:
 /// held back for so long, that is minutes; it is still well within the 5 s that a node waits for any one reply.
@@ -81,11 +77,14 @@ impl Session<'_> {
                 answer = Answer::Routine;
                 connection.linger(start + HOLD_BACK)?;
             }
-            if start.elapsed() > REPLY_LIMIT {
+            if start.elapsed() > codec.reply_limit() {
                 return Err(SessionError::Late(start.elapsed()));
             }
             connection.write(&reply)?;
             let took = start.elapsed();
+            if let Some(found) = codec.take_found() {
+                self.tell_found(found);
+            }
             for field in codec.take_unknown_fields() {
                 let validator = self.validator.clone();
                 self.sink.tell(&Event::UnknownField { validator, field });
@@ -180,8 +179,8 @@ impl Session<'_> {
         match self.chain.sign_heartbeat(heartbeat) {
             Ok(signed) => {
                 codec.encode(&Response::SignedHeartbeat(&signed), reply);
-                // They come every other second, and nothing hangs on them.
-                Answer::Routine
+                let beat = signed.beat();
+                Answer::SignedHeartbeat(beat.height, beat.sequence)
             }
             Err(error) => {
                 encode_error(codec, reply, Kind::Heartbeat, GENERIC, &error.to_string());
@@ -208,6 +207,23 @@ impl Session<'_> {
                 conflict: false,
                 reason: event::in_one_line(&error),
             })),
+        }
+    }
+
+    /// Tells what the node turned out to speak, and what follows from it.
+    fn tell_found(&self, found: Found) {
+        let validator = &self.validator;
+        self.sink.tell(&Event::Notice {
+            text: format!("[{validator}] the node speaks {}", found.dialect),
+        });
+        if !found.names_its_chain {
+            self.sink.tell(&Event::Warning {
+                subject: validator.to_string(),
+                text: format!(
+                    "requests of this node name no chain: whatever comes from there is signed for {}",
+                    self.chain.id()
+                ),
+            });
         }
     }
 
@@ -260,6 +276,12 @@ impl Session<'_> {
                 label,
                 took,
             }),
+            Answer::SignedHeartbeat(height, sequence) => self.sink.tell(&Event::SignedHeartbeat {
+                validator,
+                height,
+                sequence,
+                took,
+            }),
             Answer::Refused(refused) => {
                 if let Some(unsaid) = told.may_tell() {
                     if unsaid > 0 {
@@ -294,6 +316,8 @@ enum Answer {
     Routine,
     Signed(SignedMsg),
     SignedRaw(String),
+    /// Height and sequence.
+    SignedHeartbeat(i64, i64),
     Refused(Box<Refused>),
     NotReady(Box<NotReady>),
     Stopped(String),
@@ -411,4 +435,15 @@ pub enum SessionError {
     /// Signing took so long that the node no longer waits.
     #[error("the answer was ready after {} ms, too late to be sent", .0.as_millis())]
     Late(Duration),
+}
+
+impl SessionError {
+    /// Whether the node is not what `protocol_version` says: it will not be at the next dial either.
+    #[must_use]
+    pub fn is_contradiction(&self) -> bool {
+        matches!(
+            self,
+            Self::Decode(DecodeError::Unanswerable(Reason::OtherFamily { .. }))
+        )
+    }
 }

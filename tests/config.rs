@@ -16,6 +16,7 @@ use std::{
 };
 
 use tmkms::{
+    codec::{Family, node::Pin},
     config::{Config, ConsensusKey, Error, networks, template},
     privval::ChainId,
 };
@@ -245,15 +246,40 @@ fn a_thousand_chains_fit_in_one_file() {
 }
 
 #[test]
+fn every_spelling_of_a_protocol_version_is_understood() {
+    let with = |version: &str| {
+        let line = format!("protocol_version = \"{version}\"\nsecret_key");
+        Home::new().parse(&SMALL.replace("secret_key", &line))
+    };
+    for pin in Pin::ALL {
+        let config = with(pin.spelling).unwrap();
+        assert_eq!(config.validators[0].protocol, Some(pin));
+        // Requests of old nodes name no chain.
+        let warned = !config.warnings.is_empty();
+        assert_eq!(warned, pin.family != Family::Protobuf, "{}", pin.spelling);
+        assert!(
+            config
+                .warnings
+                .iter()
+                .all(|it| it.to_string().contains("c-1"))
+        );
+    }
+    for unknown in ["v0.25", "v0.41", "v3", "V0.34", "0.34", ""] {
+        assert!(with(unknown).is_err(), "{unknown}");
+    }
+    let config = Home::new().parse(SMALL).unwrap();
+    assert_eq!(config.validators[0].protocol, None);
+}
+
+#[test]
 fn what_cannot_be_served_says_so_in_one_line() {
-    let text = SMALL.replace("secret_key", "protocol_version = \"legacy\"\nsecret_key");
+    let text = format!("{SMALL}\n[[providers.fortanixdsm]]\n");
     let config = Home::new().parse(&text).unwrap();
     assert_eq!(config.unbuilt.len(), 1);
     assert_eq!(
         config.unbuilt[0].to_string(),
-        "protocol_version = \"legacy\" in line 9 is understood, but this version cannot serve it"
+        "[[providers.fortanixdsm]] in line 15 is understood, but this version cannot serve it"
     );
-    assert!(config.unbuilt[0].hint().contains("c-1"));
 }
 
 /// A home with one chain whose files are named relatively.

@@ -28,30 +28,10 @@ impl Sink for Log {
             Event::UnverifiedPeer { validator, peer_id } => {
                 tracing::warn!("[{validator}]: unverified validator peer ID! ({peer_id})");
             }
-            Event::Signed {
-                validator,
-                signed,
-                took,
-            } => tracing::info!(
-                "[{validator}] signed {} ({} ms)",
-                InWords(signed),
-                took.as_millis()
-            ),
-            Event::SignedExtension { validator, took } => {
-                tracing::info!(
-                    "[{validator}] signed vote extension ({} ms)",
-                    took.as_millis()
-                );
-            }
-            Event::SignedRaw {
-                validator,
-                label,
-                took,
-            } => tracing::info!(
-                "[{validator}] signed raw bytes: {} ({} ms)",
-                label.escape_debug(),
-                took.as_millis()
-            ),
+            Event::Signed { .. }
+            | Event::SignedExtension { .. }
+            | Event::SignedRaw { .. }
+            | Event::SignedHeartbeat { .. } => signed(event),
             Event::Refused {
                 validator,
                 asked,
@@ -92,6 +72,46 @@ impl Sink for Log {
 
     fn is_alive(&self) -> bool {
         self.busy.as_ref().is_none_or(|busy| busy.stuck() < DEAD)
+    }
+}
+
+fn signed(event: &Event) {
+    match event {
+        Event::Signed {
+            validator,
+            signed,
+            took,
+        } => tracing::info!(
+            "[{validator}] signed {} ({} ms)",
+            InWords(signed),
+            took.as_millis()
+        ),
+        Event::SignedExtension { validator, took } => {
+            tracing::info!(
+                "[{validator}] signed vote extension ({} ms)",
+                took.as_millis()
+            );
+        }
+        Event::SignedRaw {
+            validator,
+            label,
+            took,
+        } => tracing::info!(
+            "[{validator}] signed raw bytes: {} ({} ms)",
+            label.escape_debug(),
+            took.as_millis()
+        ),
+        // They come every other second, and nothing hangs on them.
+        Event::SignedHeartbeat {
+            validator,
+            height,
+            sequence,
+            took,
+        } => tracing::debug!(
+            "[{validator}] signed heartbeat {sequence} at height {height} ({} ms)",
+            took.as_millis()
+        ),
+        _ => {}
     }
 }
 

@@ -12,13 +12,41 @@ use crate::{
     privval::{Kind, Request},
 };
 
-/// What the operator says that a node speaks.
-#[derive(Clone, Debug, Eq, PartialEq)]
+/// What the operator says that a node speaks: its family, and no more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Pin {
     /// `protocol_version`, as it is written.
     pub spelling: &'static str,
     /// What it stands for.
     pub family: Family,
+}
+
+impl Pin {
+    /// Every spelling of `protocol_version`, those of the original among them.
+    pub const ALL: [Self; 18] = [
+        Self::new("legacy", Family::Legacy),
+        Self::new("v0.26", Family::Legacy),
+        Self::new("v0.27", Family::Legacy),
+        Self::new("v0.28", Family::Legacy),
+        Self::new("v0.29", Family::Legacy),
+        Self::new("v0.30", Family::Legacy),
+        Self::new("v0.31", Family::Legacy),
+        Self::new("v0.32", Family::Legacy),
+        Self::new("v0.33", Family::V033),
+        Self::new("v0.34", Family::Protobuf),
+        Self::new("v0.35", Family::Protobuf),
+        Self::new("v0.36", Family::Protobuf),
+        Self::new("v0.37", Family::Protobuf),
+        Self::new("v0.38", Family::Protobuf),
+        Self::new("v0.39", Family::Protobuf),
+        Self::new("v0.40", Family::Protobuf),
+        Self::new("v1", Family::Protobuf),
+        Self::new("v2", Family::Protobuf),
+    ];
+
+    const fn new(spelling: &'static str, family: Family) -> Self {
+        Self { spelling, family }
+    }
 }
 
 /// A codec that finds out what its node speaks.

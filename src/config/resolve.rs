@@ -253,6 +253,7 @@ fn client_config(
         addr,
         chain_id,
         reconnect: validator.reconnect,
+        protocol: validator.protocol,
         timeout: validator.timeout,
         secret_key,
         max_height: validator.max_height,

@@ -120,6 +120,9 @@ impl Page {
         self.entry("timeout", validator.timeout.as_secs());
         let secret_key = validator.secret_key.as_ref().map(|path| self.path(path));
         self.entry("secret_key", secret_key.as_deref().unwrap_or("none"));
+        if let Some(pin) = validator.protocol {
+            self.entry("protocol_version", format!("{:?}", pin.spelling));
+        }
         if let Some(height) = validator.max_height {
             self.entry("max_height", height);
         }

@@ -3,12 +3,16 @@
 use std::time::Duration;
 
 use super::{
-    Unbuilt, chains, historic,
+    chains, historic,
     problem::Report,
     reader::{Located, Section},
     suggest,
 };
-use crate::{connection::Address, privval::ChainId};
+use crate::{
+    codec::{Family, node::Pin},
+    connection::Address,
+    privval::ChainId,
+};
 
 const NAME: &str = "[[validator]]";
 
@@ -32,10 +36,6 @@ const ADDR_EXAMPLE: &str = "\"tcp://127.0.0.1:26658\"";
 /// The line that a tcp validator needs. The file is created when it is missing.
 pub(super) const SECRET_KEY_EXAMPLE: &str = "\"secrets/kms-identity.key\"";
 
-/// Wire generations that no codec of this version speaks.
-const UNBUILT_PROTOCOLS: [&str; 2] = ["v0.33", "legacy"];
-const PROTOCOLS: [&str; 2] = ["v0.34", "v0.38"];
-
 /// One `[[validator]]` as it stands in the file.
 #[derive(Clone, Debug)]
 pub(super) struct Validator<'t> {
@@ -43,6 +43,7 @@ pub(super) struct Validator<'t> {
     pub(super) addr: Located<Address>,
     pub(super) chain: ChainRef,
     pub(super) reconnect: bool,
+    pub(super) protocol: Option<Pin>,
     pub(super) timeout: Duration,
     pub(super) secret_key: Option<Located<&'t str>>,
     pub(super) max_height: Option<i64>,
@@ -69,31 +70,17 @@ impl ChainRef {
     }
 }
 
-pub(super) fn read<'t>(
-    root: &Section<'t>,
-    unbuilt: &mut Vec<Unbuilt>,
-    report: &mut Report<'_>,
-) -> Vec<Validator<'t>> {
+pub(super) fn read<'t>(root: &Section<'t>, report: &mut Report<'_>) -> Vec<Validator<'t>> {
     let sections = root.tables("validator", NAME, KEYS, report);
     sections
         .iter()
-        .filter_map(|section| validator(section, unbuilt, report))
+        .filter_map(|section| validator(section, report))
         .collect()
 }
 
-fn validator<'t>(
-    section: &Section<'t>,
-    unbuilt: &mut Vec<Unbuilt>,
-    report: &mut Report<'_>,
-) -> Option<Validator<'t>> {
+fn validator<'t>(section: &Section<'t>, report: &mut Report<'_>) -> Option<Validator<'t>> {
     let chain = chain_ref(section, report);
-    if let (Some(ChainRef::Id(id)), Some(protocol)) = (&chain, protocol(section, report)) {
-        unbuilt.push(Unbuilt {
-            section: format!("protocol_version = \"{}\"", protocol.value),
-            line: report.line(protocol.at),
-            chain_ids: vec![id.value.clone()],
-        });
-    }
+    let protocol = protocol(section, report);
     let reconnect = section.boolean("reconnect", report);
     let timeout = section.integer("timeout", 1..=i64::from(u16::MAX), "10", report);
     let max_height = section.integer_or_string("max_height", 1..=i64::MAX, "1000000", report);
@@ -106,11 +93,14 @@ fn validator<'t>(
         Some(path) => Some(path),
         None => old_secret_key,
     };
+    let (addr, chain) = (addr?, chain?);
+    warn_of_nameless_requests(&addr, &chain, protocol, report);
     Some(Validator {
         at: section.at,
-        addr: addr?,
-        chain: chain?,
+        addr,
+        chain,
         reconnect: reconnect.is_none_or(|flag| flag.value),
+        protocol,
         timeout: Duration::from_secs(timeout.map_or(10, |secs| secs.value.unsigned_abs())),
         secret_key,
         max_height: max_height.map(|height| height.value),
@@ -155,22 +145,45 @@ pub(super) fn parsed(
     }
 }
 
-/// A wire generation that cannot be served, if one is asked for.
-fn protocol<'t>(section: &Section<'t>, report: &mut Report<'_>) -> Option<Located<&'t str>> {
+/// What the operator says that the node speaks.
+fn protocol(section: &Section<'_>, report: &mut Report<'_>) -> Option<Pin> {
     let version = section.string("protocol_version", "\"v0.38\"", report)?;
-    if UNBUILT_PROTOCOLS.contains(&version.value) {
-        return Some(version);
-    }
-    if !PROTOCOLS.contains(&version.value) {
+    let pin = Pin::ALL
+        .into_iter()
+        .find(|pin| pin.spelling == version.value);
+    if pin.is_none() {
         let what = format!(
             "unknown `protocol_version` {} in {NAME}",
             suggest::quoted(version.value)
         );
-        report
-            .error(version.at, what)
-            .remedy("remove the line: one protocol serves every node from v0.34 to v2");
+        report.error(version.at, what).remedy(
+            "remove the line: what a node speaks is found out; known are \"legacy\", \"v0.26\" to \"v0.40\", \"v1\" and \"v2\"",
+        );
     }
-    None
+    pin
+}
+
+/// Nodes up to v0.33 do not say for which chain their requests are. Those that dial us are of v0.26 or v0.27.
+fn warn_of_nameless_requests(
+    addr: &Located<Address>,
+    chain: &ChainRef,
+    protocol: Option<Pin>,
+    report: &mut Report<'_>,
+) {
+    let old = protocol.is_some_and(|pin| pin.family != Family::Protobuf);
+    if !old && !matches!(addr.value, Address::UnixListen(_)) {
+        return;
+    }
+    let chain = chain
+        .id()
+        .map_or("its chain".to_owned(), |id| id.value.to_string());
+    let what = format!(
+        "requests of nodes up to v0.33 name no chain: whatever comes from {} is signed for {chain}",
+        addr.value
+    );
+    report
+        .warning(addr.at, what)
+        .remedy("make sure that no node of another chain can be there");
 }
 
 /// The two options that let a node have other things signed than votes and proposals.

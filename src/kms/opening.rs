@@ -11,7 +11,7 @@ use std::{
 use crate::{
     chain::{self, Chain, GuardedKey, NotOpen, Served, Waiting},
     client::{self, Client},
-    codec::proto::{self, Proto},
+    codec::{node::Node, proto},
     config::ConsensusKey,
     connection::{Address, Identity, IdentityError},
     event::{self, Event, Sink},
@@ -161,7 +161,10 @@ fn open_clients<'a>(
             config: (*validator).clone(),
             chain: chain.clone(),
             identity,
-            codec: Box::new(Proto::new(codec_options(plan.chain, validator))),
+            codec: Box::new(Node::new(
+                codec_options(plan.chain, validator),
+                validator.protocol,
+            )),
             sink: sink.clone(),
             shutdown: shutdown.clone(),
         })

@@ -149,6 +149,7 @@ impl Thread {
                 addr: Address::parse(addr).unwrap(),
                 chain_id: chain.clone(),
                 reconnect: parts.reconnect,
+                protocol: None,
                 timeout: Duration::from_secs(10),
                 secret_key: None,
                 max_height: None,

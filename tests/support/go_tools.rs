@@ -12,6 +12,16 @@ use super::{process::run, skip};
 /// A program of the Go world that a test needs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Tool {
+    /// Tendermint v0.26.4, whose node beats its heart when it waits for transactions.
+    TendermintV026,
+    /// Tendermint v0.27.4, the gaia-9002 era; over unix it dials its signer.
+    TendermintV027,
+    /// Tendermint v0.28.1: the names of later messages, the votes of earlier ones.
+    TendermintV028,
+    /// Tendermint v0.32.14, the last one with the legacy handshake.
+    TendermintV032,
+    /// Tendermint v0.33.9, the last one before protobuf.
+    TendermintV033,
     /// Tendermint v0.34.24, the first protobuf generation.
     TendermintV034,
     /// CometBFT v0.38.25, the main line.
@@ -22,6 +32,15 @@ pub enum Tool {
     E2eNodeV038,
     /// The last official conformance test of remote signers.
     Harness,
+}
+
+/// Nodes before protobuf.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Amino {
+    /// v0.26 and v0.27: over unix the node dials, and a lost signer is lost until the node is restarted.
+    OneDial,
+    /// v0.28 to v0.33.
+    Dialled,
 }
 
 /// How a tool is built.
@@ -36,6 +55,11 @@ impl Tool {
     /// The directory under `target/nodes/` and the name of the program in it.
     fn place(self) -> (&'static str, &'static str) {
         match self {
+            Self::TendermintV026 => ("tendermint-v0.26.4", "tendermint"),
+            Self::TendermintV027 => ("tendermint-v0.27.4", "tendermint"),
+            Self::TendermintV028 => ("tendermint-v0.28.1", "tendermint"),
+            Self::TendermintV032 => ("tendermint-v0.32.14", "tendermint"),
+            Self::TendermintV033 => ("tendermint-v0.33.9", "tendermint"),
             Self::TendermintV034 => ("tendermint-v0.34.24", "tendermint"),
             Self::CometBftV038 => ("cometbft-v0.38.25", "cometbft"),
             Self::CometBftV040 => ("cometbft-v0.40.0", "cometbft"),
@@ -45,11 +69,14 @@ impl Tool {
     }
 
     fn recipe(self) -> Recipe {
+        let node = "github.com/tendermint/tendermint/cmd/tendermint";
         match self {
-            Self::TendermintV034 => Recipe::Module(
-                "tendermint-v0.34",
-                "github.com/tendermint/tendermint/cmd/tendermint",
-            ),
+            Self::TendermintV026 => Recipe::Module("tendermint-v0.26", node),
+            Self::TendermintV027 => Recipe::Module("tendermint-v0.27", node),
+            Self::TendermintV028 => Recipe::Module("tendermint-v0.28", node),
+            Self::TendermintV032 => Recipe::Module("tendermint-v0.32", node),
+            Self::TendermintV033 => Recipe::Module("tendermint-v0.33", node),
+            Self::TendermintV034 => Recipe::Module("tendermint-v0.34", node),
             Self::CometBftV038 => {
                 Recipe::Install("github.com/cometbft/cometbft/cmd/cometbft@v0.38.25")
             }
@@ -63,6 +90,17 @@ impl Tool {
                 "tendermint-v0.34",
                 "github.com/tendermint/tendermint/tools/tm-signer-harness",
             ),
+        }
+    }
+
+    /// Whether the node speaks amino, and whether it is so old that over unix it dials its signer, and once only.
+    pub fn amino(self) -> Option<Amino> {
+        match self {
+            Self::TendermintV026 | Self::TendermintV027 => Some(Amino::OneDial),
+            Self::TendermintV028 | Self::TendermintV032 | Self::TendermintV033 => {
+                Some(Amino::Dialled)
+            }
+            _ => None,
         }
     }
 

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::{
     Transport, free_port,
-    go_tools::Tool,
+    go_tools::{Amino, Tool},
     process::{Process, run},
     rpc::Rpc,
     wait_for,
@@ -57,7 +57,14 @@ impl NodeHome {
         run(Command::new(init).args(["init", "--home"]).arg(dir.path()));
         let signer_addr = match transport {
             Transport::Tcp => format!("tcp://127.0.0.1:{}", free_port()),
-            Transport::Unix => format!("unix://{}", dir.path().join("privval.sock").display()),
+            Transport::Unix => {
+                let listens = match tool.amino() {
+                    Some(Amino::OneDial) => "-listen",
+                    _ => "",
+                };
+                let path = dir.path().join("privval.sock");
+                format!("unix{listens}://{}", path.display())
+            }
         };
         let rpc = Rpc {
             socket: dir.path().join("rpc.sock"),
@@ -82,8 +89,14 @@ impl NodeHome {
     pub fn take_key(&self) -> PathBuf {
         let taken = self.dir.path().join("taken_priv_validator_key.json");
         if !taken.exists() {
-            std::fs::rename(self.path("config/priv_validator_key.json"), &taken)
-                .expect("init wrote the key");
+            // Up to v0.27 key and state were one file.
+            let [new, old] = [
+                "config/priv_validator_key.json",
+                "config/priv_validator.json",
+            ]
+            .map(|name| self.path(name));
+            let key = if new.exists() { new } else { old };
+            std::fs::rename(key, &taken).expect("init wrote the key");
         }
         taken
     }
@@ -144,7 +157,9 @@ impl NodeHome {
 
     /// Starts the node. Sockets that a killed predecessor left would keep it from binding, so they are removed first.
     pub fn start(&self) -> Process {
-        let _ = std::fs::remove_file(self.path("privval.sock"));
+        if self.signer_addr.starts_with("unix://") {
+            let _ = std::fs::remove_file(self.path("privval.sock"));
+        }
         let _ = std::fs::remove_file(&self.rpc.socket);
         let mut command = Command::new(&self.program);
         if self.tool == Tool::E2eNodeV038 {
@@ -152,8 +167,12 @@ impl NodeHome {
                 .env("CMTHOME", self.dir.path())
                 .arg(self.path("config/e2e.toml"));
         } else {
+            let start = match self.tool.amino() {
+                Some(_) => "node",
+                None => "start",
+            };
             command
-                .args(["start", "--proxy_app=kvstore", "--home"])
+                .args([start, "--proxy_app=kvstore", "--home"])
                 .arg(self.dir.path());
         }
         Process::start(
@@ -203,8 +222,9 @@ impl NodeHome {
         let quoted = |text: &str| format!("\"{text}\"");
         let rpc = format!("unix://{}", self.rpc.socket.display());
         let p2p = format!("tcp://127.0.0.1:{}", self.p2p_port);
+        let privval = self.signer_addr.replace("unix-listen://", "unix://");
         self.edit_config(&[
-            ("", "priv_validator_laddr", quoted(&self.signer_addr)),
+            ("", "priv_validator_laddr", quoted(&privval)),
             ("", "db_backend", quoted("goleveldb")),
             ("rpc", "laddr", quoted(&rpc)),
             ("rpc", "pprof_laddr", quoted("")),
@@ -214,6 +234,11 @@ impl NodeHome {
             ("consensus", "timeout_commit", quoted("0s")),
             ("consensus", "skip_timeout_commit", "true".to_owned()),
         ]);
+    }
+
+    /// Makes blocks only where there are transactions.
+    pub fn wait_for_transactions(&self) {
+        self.edit_config(&[("consensus", "create_empty_blocks", "false".to_owned())]);
     }
 
     /// Replaces values of keys that stand in `config.toml`; the sections of the file are one level deep.

@@ -58,6 +58,9 @@ impl Rpc {
     pub fn commit(&self, height: i64) -> Option<Commit> {
         let result = self.get(&format!("/commit?height={height}"))?;
         let commit = result.pointer("/signed_header/commit")?;
+        if let Some(votes) = commit.get("precommits") {
+            return old_commit(commit, votes.as_array()?);
+        }
         let signatures = commit.get("signatures")?.as_array()?;
         Some(Commit {
             round: number(commit.get("round")?)?,
@@ -80,6 +83,22 @@ impl Rpc {
             list => Some(list.as_array()?.len()),
         }
     }
+}
+
+/// Up to v0.32 a commit is the precommits themselves, those for other blocks and for nil among them.
+fn old_commit(commit: &Value, votes: &[Value]) -> Option<Commit> {
+    let block = commit.get("block_id")?;
+    let votes: Vec<&Value> = votes.iter().filter(|vote| !vote.is_null()).collect();
+    Some(Commit {
+        round: number(votes.first()?.get("round")?)?,
+        hash: block.get("hash")?.as_str()?.to_owned(),
+        signers: votes
+            .iter()
+            .filter(|vote| vote.get("block_id") == Some(block))
+            .filter_map(|vote| vote.get("validator_address")?.as_str())
+            .map(str::to_owned)
+            .collect(),
+    })
 }
 
 /// Go's JSON writes 64-bit numbers as strings and smaller ones as numbers.

@@ -171,7 +171,12 @@ impl SignerHome {
 
     /// Everything that every `tmkms` of this home has logged.
     pub fn log(&self) -> String {
-        let bytes = std::fs::read(self.dir.path().join("tmkms.log")).unwrap_or_default();
+        let bytes = std::fs::read(self.log_file()).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Where it is logged.
+    pub fn log_file(&self) -> PathBuf {
+        self.dir.path().join("tmkms.log")
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     client,
     commands::check::{Findings, parts::Holders},
     config::Config,
-    connection::{self, Address, Dialled, Identity, Peer},
+    connection::{self, Address, Dialled, Identity, Peer, secret_connection::Generation},
     shutdown::Shutdown,
 };
 
@@ -16,6 +16,10 @@ pub(super) fn all(config: &Config, holders: &Holders, findings: &mut Findings) {
             findings.ok(format!("{name} skipped: in use by process {holder}"));
         } else if let Address::UnixListen(_) = validator.addr {
             findings.ok(format!("{name} skipped: the node dials the signer"));
+        } else if takes_one_dial(validator) {
+            findings.ok(format!(
+                "{name} skipped: such a node takes one connection only"
+            ));
         } else {
             one(&name, validator, findings);
         }
@@ -45,6 +49,19 @@ fn one(name: &str, validator: &client::Config, findings: &mut Findings) {
         validator.timeout,
         &Shutdown::new(),
     );
+    if let Ok(Dialled {
+        generation: Some(generation @ (Generation::Legacy | Generation::V033)),
+        ..
+    }) = &dialled
+    {
+        findings.warning(
+            format!(
+                "{name} speaks the handshake of {generation}: its requests name no chain, and whatever comes from there is signed for {}",
+                validator.chain_id
+            ),
+            Some("make sure that no node of another chain can be there; a node of v0.26 or v0.27 has to be restarted now".to_owned()),
+        );
+    }
     match dialled {
         Ok(Dialled {
             peer: Some(Peer::Verified(id)),
@@ -65,4 +82,10 @@ fn one(name: &str, validator: &client::Config, findings: &mut Findings) {
         Ok(Dialled { peer: None, .. }) => findings.ok(format!("{name} answers")),
         Err(error) => findings.failed(&format!("{name}: "), &error, error.hint()),
     }
+}
+
+/// A node of v0.26 or v0.27 listens for its one signer, and for nobody after it.
+fn takes_one_dial(validator: &client::Config) -> bool {
+    let pin = validator.protocol.map(|pin| pin.spelling);
+    matches!(pin, Some("v0.26" | "v0.27"))
 }
