@@ -6,6 +6,7 @@
 use crate::{
     chain, client,
     config::{Config, ConsensusKey},
+    keyring::providers::yubihsm,
 };
 
 mod opening;
@@ -17,6 +18,8 @@ pub use self::opening::{Error, Kms};
 pub struct Plan<'a> {
     /// Every chain that has a validator, with its one key.
     pub chains: Vec<ChainPlan<'a>>,
+    /// Every YubiHSM that others are to reach through this process, with its place in the configuration.
+    pub served_hsms: Vec<(usize, &'a yubihsm::Config)>,
     /// What an operator should know: chains without a validator, keys without a chain.
     pub warnings: Vec<String>,
 }
@@ -51,6 +54,12 @@ impl<'a> Plan<'a> {
         }
         let mut plan = Self {
             chains: Vec::new(),
+            served_hsms: config
+                .yubihsm
+                .iter()
+                .enumerate()
+                .filter(|(_, device)| device.connector_server.is_some())
+                .collect(),
             warnings: Vec::new(),
         };
         for chain in &config.chains {
@@ -61,6 +70,12 @@ impl<'a> Plan<'a> {
         } else {
             Err(problems)
         }
+    }
+
+    /// Whether a chain's key is in the YubiHSM at this place of the configuration.
+    fn uses_hsm(&self, place: usize) -> bool {
+        let mut keys = self.chains.iter().map(|chain| chain.key);
+        keys.any(|key| matches!(key, ConsensusKey::YubiHsm { index, .. } if index == place))
     }
 
     fn resolve_chain(

@@ -28,12 +28,16 @@ use crate::{
     commands::{Failure, Global},
     config::Config,
     event::{Event, Sink},
+    keyring::providers::yubihsm::Hsm,
     kms::{self, Kms, Plan},
     shutdown::Shutdown,
 };
 
 /// How long requests in flight have after a first signal. A thread that hangs in a sync is left behind: its state is durable.
 const DRAIN: Duration = Duration::from_millis(1_500);
+
+/// How long devices have for closing their sessions; with [`DRAIN`] less than two seconds.
+const FAREWELL: Duration = Duration::from_millis(400);
 
 /// The exit code after a second signal, as a shell reports SIGINT.
 const SECOND_SIGNAL: i32 = 130;
@@ -81,10 +85,12 @@ fn run(config_path: &Path, sink: &Arc<dyn Sink>) -> Result<(), Failure> {
     }
     tell_failed(&kms.failed, sink);
     let waiting = waiting_chains(&kms.clients);
+    let hsms = kms.hsms;
     let count = spawn_all(kms.clients, &news)?;
     // Ready: the records are locked and the keys are open, but for those of devices that are not there. Without systemd these calls do nothing.
     let _ = sd_notify::notify(&[NotifyState::Ready]);
     serve(count, &heard, &shutdown, sink);
+    close_sessions(&hsms);
     let failed = waiting.iter().filter_map(|(chain, waiting)| {
         let reason = waiting.failure().filter(|_| !shutdown.is_requested())?;
         Some(Failure::new(format!("chain {chain} cannot be served")).cause(reason))
@@ -92,6 +98,14 @@ fn run(config_path: &Path, sink: &Arc<dyn Sink>) -> Result<(), Failure> {
     match failed.reduce(Failure::and) {
         Some(failure) => Err(failure),
         None => Ok(()),
+    }
+}
+
+/// A session that is not closed takes one of its device's sixteen for half a minute.
+fn close_sessions(hsms: &[Hsm]) {
+    let deadline = Instant::now() + FAREWELL;
+    for hsm in hsms {
+        hsm.stop(deadline);
     }
 }
 

@@ -22,6 +22,7 @@ use crate::{
             ProviderError,
             ledgertm::{self, Ledger},
             softsign,
+            yubihsm::{self, Hsm},
         },
     },
     kms::{ChainPlan, Plan},
@@ -40,6 +41,8 @@ pub struct Kms {
     pub clients: Vec<Client>,
     /// Chains that could not be opened, with the reason.
     pub failed: Vec<(String, Error)>,
+    /// The devices whose sessions are to be closed at the end.
+    pub hsms: Vec<Hsm>,
 }
 
 impl Kms {
@@ -50,6 +53,7 @@ impl Kms {
         let mut kms = Self {
             clients: Vec::new(),
             failed: Vec::new(),
+            hsms: Vec::new(),
         };
         // All devices are looked for at once; each chain then waits for its own.
         for chain in &plan.chains {
@@ -58,12 +62,23 @@ impl Kms {
                 let _ = opened.key_source(chain.key);
             }
         }
+        for (index, device) in &plan.served_hsms {
+            if let Err(error) = opened.hsm(*index, device)
+                && !plan.uses_hsm(*index)
+            {
+                // Where a chain uses it, the chain says so.
+                let text = with_hint(&error, error.hint());
+                let subject = device.to_string();
+                sink.tell(&Event::Warning { subject, text });
+            }
+        }
         for chain in &plan.chains {
             match open_clients(chain, &mut opened, sink, shutdown) {
                 Ok(clients) => kms.clients.extend(clients),
                 Err(error) => kms.failed.push((chain.chain.id.to_string(), error)),
             }
         }
+        kms.hsms = opened.hsms.into_values().collect();
         kms
     }
 }
@@ -79,6 +94,7 @@ struct Opened<'a> {
     devices_by: Instant,
     keys: HashMap<&'a Path, Key>,
     ledgers: HashMap<usize, Ledger>,
+    hsms: HashMap<usize, Hsm>,
     identities: HashMap<&'a Path, Arc<Identity>>,
 }
 
@@ -93,6 +109,7 @@ impl<'a> Opened<'a> {
             devices_by: Instant::now() + FIRST_LOOK,
             keys: HashMap::new(),
             ledgers: HashMap::new(),
+            hsms: HashMap::new(),
             identities: HashMap::new(),
         }
     }
@@ -106,7 +123,10 @@ impl<'a> Opened<'a> {
                 let key = self.soft_key(config)?;
                 Ok(Box::new(move || Ok(key.clone())))
             }
-            ConsensusKey::YubiHsm { device, .. } => Err(not_built(device).into()),
+            ConsensusKey::YubiHsm { index, device, key } => {
+                let (hsm, id) = (self.hsm(index, device)?, key.key);
+                Ok(Box::new(move || hsm.key(id, patience())))
+            }
             ConsensusKey::Ledger { index, device } => {
                 let ledger = self.ledger(index, device)?;
                 Ok(Box::new(move || ledger.key(patience())))
@@ -133,13 +153,14 @@ impl<'a> Opened<'a> {
         self.ledgers.insert(index, ledger.clone());
         Ok(ledger)
     }
-}
 
-fn not_built(device: &dyn std::fmt::Display) -> ProviderError {
-    ProviderError::Unusable {
-        device: device.to_string(),
-        reason: "this version cannot open it".to_owned(),
-        hint: Some("stay with the version that served it".to_owned()),
+    fn hsm(&mut self, index: usize, config: &yubihsm::Config) -> Result<Hsm, ProviderError> {
+        if let Some(hsm) = self.hsms.get(&index) {
+            return Ok(hsm.clone());
+        }
+        let hsm = Hsm::start(config, self.sink, self.shutdown)?;
+        self.hsms.insert(index, hsm.clone());
+        Ok(hsm)
     }
 }
 

@@ -42,9 +42,6 @@ const NAME: &str = "yubihsm";
 /// How long a request waits for the device: a node gives up after 5 s.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How long a graceful end may take: closing the session.
-const FAREWELL: Duration = Duration::from_millis(700);
-
 /// A YubiHSM2 with an open session, kept by a thread of its own. The thread ends with the last clone of it and the last key
 /// that it gave, or on shutdown.
 #[derive(Clone)]
@@ -116,10 +113,10 @@ impl Hsm {
         })
     }
 
-    /// Ends the thread, and waits a moment for the session to be closed. Later requests are answered with "not ready".
-    pub fn stop(&self) {
+    /// Ends the thread, and waits until `deadline` for the session to be closed. Later requests are answered with "not ready".
+    pub fn stop(&self, deadline: Instant) {
         end(&self.0.stop, &self.0.queue);
-        self.0.queue.wait_for_the_end(FAREWELL);
+        self.0.queue.wait_for_the_end(deadline);
     }
 }
 

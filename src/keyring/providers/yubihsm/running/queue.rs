@@ -160,11 +160,14 @@ impl Queue {
         });
     }
 
-    pub(super) fn wait_for_the_end(&self, limit: Duration) {
-        let start = Instant::now();
+    pub(super) fn wait_for_the_end(&self, deadline: Instant) {
         let mut state = self.lock();
-        while !state.ended && start.elapsed() < limit {
-            state = self.wait(state, limit.saturating_sub(start.elapsed()));
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if state.ended || left.is_zero() {
+                return;
+            }
+            state = self.wait(state, left);
         }
     }
 }
