@@ -230,7 +230,8 @@ impl Device {
         }
         let found = payload.len() + 3 + OVERHEAD;
         let limit = self.limit;
-        if found > limit {
+        // Yubico's client keeps one byte free.
+        if found >= limit {
             return Err(DeviceError::TooLong {
                 command,
                 found,

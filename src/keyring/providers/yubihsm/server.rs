@@ -19,7 +19,7 @@ use crate::{
 
 use super::{
     incoming::{ReadError, Reader},
-    transport::LONGEST,
+    transport,
 };
 
 mod request;
@@ -37,6 +37,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Messages in a second, for all connections together, and how many may come at once after a pause. More have to wait.
 const RATE: u32 = 200;
 const BURST: u32 = 50;
+/// Bytes of a message: its header and the longest payload.
+const LONGEST: usize = 3 + transport::LONGEST;
 /// The stack of a connection's thread, in bytes.
 const STACK: usize = 256 * 1024;
 
@@ -156,8 +158,8 @@ impl Server {
         let message = match asked {
             Asked::Status => return self.status(),
             Asked::Refused(code, what) => return Answer::error(code, what),
-            Asked::Api(message) if message.len() < 3 || message.len() > LONGEST => {
-                return Answer::error(400, "a message has 3 to 3136 bytes");
+            Asked::Api(message) if message.len() < 3 => {
+                return Answer::error(400, "a message has 3 to 3139 bytes");
             }
             Asked::Api(message) => message,
         };

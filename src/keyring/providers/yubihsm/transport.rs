@@ -10,7 +10,7 @@ use super::{
 pub mod http;
 pub mod usb;
 
-/// The longest message or answer of any firmware, in bytes (2.4 and later; 2,048 before).
+/// The longest payload of any firmware, in bytes (2.4 and later; 2,048 before).
 pub const LONGEST: usize = 3136;
 
 /// A way to one device.

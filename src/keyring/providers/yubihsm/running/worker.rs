@@ -106,7 +106,8 @@ impl Worker {
                 None => {}
             }
         }
-        // Here the device is dropped, and so its session closed.
+        // The device is dropped, and so its session closed, before anybody is told of the end.
+        self.link = Link::Nothing;
     }
 
     /// Opens a session, or keeps it, when it is time to.

@@ -60,7 +60,7 @@ impl Request {
             (length, _, _) => length.unwrap_or(0),
         };
         if length > LONGEST {
-            return refused(413, "a message has 3 to 3136 bytes");
+            return refused(413, "a message has 3 to 3139 bytes");
         }
         if head.expects && length > 0 {
             let sent = reader

@@ -79,7 +79,7 @@ fn what_is_no_message_is_refused_and_hung_up() {
     let post = |headers: &str| format!("POST /connector/api HTTP/1.1\r\n{headers}\r\n");
     for (request, code) in [
         (post(""), 411),
-        (post("content-length: 3137\r\n"), 413),
+        (post("content-length: 3140\r\n"), 413),
         (post("transfer-encoding: chunked\r\n"), 411),
         (post("content-length: x\r\n"), 400),
         (post("content-length: 3\r\ncontent-length: 4\r\n"), 400),

@@ -122,7 +122,7 @@ impl Usb {
             self.handle.write_bulk(OUT, &[], left(deadline)?)?;
         }
         let count = self.handle.read_bulk(IN, &mut answer, left(deadline)?)?;
-        if count > LONGEST {
+        if count > 3 + LONGEST {
             return Err(rusb::Error::Overflow);
         }
         answer.truncate(count);

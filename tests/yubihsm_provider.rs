@@ -1,0 +1,521 @@
+//! The running provider over a YubiHSM2: what a node gets while things go wrong, and that they come right by themselves.
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "support/yubihsm/mod.rs"]
+mod simulator;
+#[path = "support/yubihsm_target.rs"]
+mod target;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use simulator::{Fault, Options, Simulator, codes::command};
+use target::{LONG, Target, config, credentials, http, of};
+use tmkms::{
+    crypto::Signature,
+    event::{Event, Sink},
+    keyring::{
+        Key, SignerError,
+        providers::{
+            ProviderError,
+            yubihsm::{
+                Algorithm, Audit, Capabilities, Config, ConnectorServer, Device, DeviceOption,
+                Domains, Filter, Hsm, Label, NewObject, ObjectType, StaticKeys,
+            },
+        },
+    },
+    privval::{RawBytes, canonical},
+    protection::RawPermit,
+    shutdown::Shutdown,
+};
+
+const KEY: u16 = 0x7a01;
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Keeps what was told.
+#[derive(Default)]
+struct Told(Mutex<Vec<String>>);
+
+impl Sink for Told {
+    fn tell(&self, event: &Event) {
+        let text = match event {
+            Event::Warning { subject, text } => format!("{subject}: {text}"),
+            Event::Notice { text } => text.clone(),
+            other => format!("{other:?}"),
+        };
+        self.0.lock().unwrap().push(text);
+    }
+}
+
+impl Told {
+    fn count(&self, part: &str) -> usize {
+        let told = self.0.lock().unwrap();
+        told.iter().filter(|text| text.contains(part)).count()
+    }
+}
+
+/// A provider over a device that has one Ed25519 key.
+struct Running {
+    hsm: Hsm,
+    key: Key,
+    told: Arc<Told>,
+    shutdown: Shutdown,
+}
+
+impl Running {
+    fn over(simulator: &Simulator) -> Self {
+        Self::with(&config(of(simulator, LONG), 1, "password"))
+    }
+
+    fn with(config: &Config) -> Self {
+        let (hsm, told, shutdown) = start(config);
+        let key = hsm.key(KEY, PATIENCE).unwrap();
+        Self {
+            hsm,
+            key,
+            told,
+            shutdown,
+        }
+    }
+
+    fn sign(&self, text: &str) -> Result<Signature, SignerError> {
+        let raw = raw(text);
+        let permit = RawPermit::for_raw_bytes(&raw);
+        let signature = self.key.signer.sign(permit.sign_bytes())?;
+        let public = self.key.signer.public_key();
+        assert!(public.verifies(raw.sign_bytes(), &signature), "{text}");
+        Ok(signature)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.shutdown.request();
+    }
+}
+
+fn start(config: &Config) -> (Hsm, Arc<Told>, Shutdown) {
+    let told = Arc::new(Told::default());
+    let sink: Arc<dyn Sink> = told.clone();
+    let shutdown = Shutdown::new();
+    let hsm = Hsm::start(config, &sink, &shutdown).unwrap();
+    (hsm, told, shutdown)
+}
+
+/// Bytes outside of consensus: they get their permit without a record.
+fn raw(text: &str) -> RawBytes {
+    canonical::bare_bytes(text.as_bytes()).unwrap()
+}
+
+fn new_key(capabilities: Capabilities) -> NewObject {
+    NewObject {
+        id: KEY,
+        label: Label::new("tmkms test"),
+        domains: Domains::ONE,
+        capabilities,
+    }
+}
+
+fn admin(simulator: &Simulator) -> Device {
+    Device::open(&of(simulator, LONG), None, &credentials(1, "password")).unwrap()
+}
+
+fn with_key() -> Simulator {
+    let simulator = Simulator::start(Options::default());
+    let new = new_key(Capabilities::SIGN_EDDSA);
+    let made = admin(&simulator).generate_asymmetric_key(&new, Algorithm::ED25519);
+    made.unwrap();
+    simulator
+}
+
+fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < PATIENCE, "not in time: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn a_key_in_a_device_signs_and_the_session_is_closed_at_the_end() {
+    let target = Target::any();
+    let mut device = target.open();
+    let new = new_key(Capabilities::SIGN_EDDSA);
+    device
+        .generate_asymmetric_key(&new, Algorithm::ED25519)
+        .unwrap();
+    drop(device);
+    let running = Running::with(&config(target.adapter.clone(), 1, "password"));
+    assert!(running.key.signer.repeats_itself());
+    let first = running.sign("a vote").unwrap();
+    assert_eq!(running.sign("a vote").unwrap(), first);
+    assert_ne!(running.sign("another").unwrap(), first);
+    assert_eq!(
+        running
+            .told
+            .count("session open with authentication key 0x0001"),
+        1
+    );
+    running.hsm.stop(Instant::now() + PATIENCE);
+    let error = running.sign("after the end").unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    if let Some(simulator) = &target.simulator {
+        assert_eq!(simulator.device().open_sessions(), 0);
+    }
+    let mut device = target.open();
+    device
+        .delete_object(KEY, ObjectType::ASYMMETRIC_KEY)
+        .unwrap();
+}
+
+#[test]
+fn whatever_breaks_while_a_vote_is_signed_the_vote_is_signed() {
+    let simulator = with_key();
+    let running = Running::over(&simulator);
+    for fault in [
+        Fault::DropBefore,
+        Fault::DropAfter,
+        Fault::TwoSegments,
+        Fault::WrongMac,
+        Fault::SessionLost,
+        Fault::Busy,
+        Fault::Delay(Duration::from_millis(300)),
+    ] {
+        simulator.fault_on(command::SIGN_EDDSA, fault);
+        running.sign(&format!("{fault:?}")).unwrap();
+        assert_eq!(simulator.faults_left(), 0, "{fault:?}");
+    }
+    simulator.device().skip(Duration::from_secs(40));
+    running.sign("after the session expired").unwrap();
+    simulator.restart_connector();
+    running.sign("after the connector was restarted").unwrap();
+    simulator.drop_connections();
+    running.sign("after the connections were cut").unwrap();
+    simulator.unplug();
+    simulator.plug();
+    running
+        .sign("after the device was pulled and plugged")
+        .unwrap();
+}
+
+#[test]
+fn a_device_that_is_away_makes_the_node_ask_again_and_is_opened_when_it_is_back() {
+    let simulator = with_key();
+    let running = Running::over(&simulator);
+    simulator.unplug();
+    let start = Instant::now();
+    let error = running.sign("a vote").unwrap_err();
+    assert!(
+        error.is_transient() && error.to_string().contains("HTTP status"),
+        "{error}"
+    );
+    assert!(start.elapsed() < Duration::from_secs(4));
+    simulator.plug();
+    // It is opened before anybody asks for a signature.
+    eventually("a session again", || {
+        running.told.count("session open") == 2
+    });
+    let opened = simulator.device().count(command::CREATE_SESSION);
+    running.sign("a vote").unwrap();
+    assert_eq!(simulator.device().count(command::CREATE_SESSION), opened);
+
+    simulator.stop_connector();
+    assert!(running.sign("another").unwrap_err().is_transient());
+    simulator.restart_connector();
+    eventually("the vote", || running.sign("another").is_ok());
+}
+
+#[test]
+fn a_device_whose_sessions_are_all_taken_is_opened_when_one_is_free() {
+    let simulator = with_key();
+    let running = Running::over(&simulator);
+    simulator.device().lose_sessions();
+    simulator.device().occupy(16);
+    let error = running.sign("a vote").unwrap_err();
+    assert!(
+        error.is_transient() && error.to_string().contains("sessions full"),
+        "{error}"
+    );
+    simulator.device().lose_sessions();
+    eventually("the vote", || running.sign("a vote").is_ok());
+    assert!(
+        running
+            .told
+            .count("all 16 sessions of the device are taken")
+            >= 1
+    );
+}
+
+#[test]
+fn an_idle_session_is_kept_alive() {
+    let simulator = with_key();
+    let running = Running::over(&simulator);
+    // As if 25 of the 30 seconds had passed already, before the ten seconds that an idle session is left alone.
+    simulator.device().session_expiry = Duration::from_secs(15);
+    let opened = simulator.device().count(command::CREATE_SESSION);
+    eventually("a sign of life", || {
+        simulator.device().count(command::ECHO) >= 1
+    });
+    assert_eq!(simulator.device().open_sessions(), 1);
+    running.sign("a vote").unwrap();
+    assert_eq!(simulator.device().count(command::CREATE_SESSION), opened);
+}
+
+#[test]
+fn a_signature_that_is_finished_late_answers_the_repeat() {
+    let simulator = with_key();
+    let running = Running::over(&simulator);
+    simulator.fault_on(
+        command::SIGN_EDDSA,
+        Fault::Delay(Duration::from_millis(3_500)),
+    );
+    let start = Instant::now();
+    let error = running.sign("a vote").unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    let took = start.elapsed();
+    assert!(
+        took > Duration::from_millis(2_500) && took < Duration::from_secs(4),
+        "{took:?}"
+    );
+    running.sign("a vote").unwrap();
+    running.sign("a vote").unwrap();
+    assert_eq!(simulator.device().count(command::SIGN_EDDSA), 1);
+}
+
+#[test]
+fn a_device_that_hangs_does_not_hang_another() {
+    let (slow, quick) = (with_key(), with_key());
+    let (hangs, signs) = (Running::over(&slow), Running::over(&quick));
+    slow.fault_on(command::SIGN_EDDSA, Fault::Delay(Duration::from_secs(10)));
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| hangs.sign("a vote"));
+        eventually("the device has it", || slow.faults_left() == 0);
+        for round in 0..50 {
+            let start = Instant::now();
+            signs.sign(&format!("vote {round}")).unwrap();
+            assert!(start.elapsed() < Duration::from_secs(1));
+        }
+        assert!(waits.join().unwrap().unwrap_err().is_transient());
+    });
+}
+
+#[test]
+fn a_full_log_is_named_and_signing_goes_on_when_it_is_freed() {
+    let simulator = with_key();
+    let running = Running::over(&simulator);
+    let mut auditor = admin(&simulator);
+    let on = [Audit::On as u8];
+    auditor.set_option(DeviceOption::ForceAudit, &on).unwrap();
+    simulator.device().audit.fill();
+    let error = running.sign("a vote").unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    for part in ["log full (0x0a)", "set log index"] {
+        assert!(error.to_string().contains(part), "{error}");
+        assert_eq!(running.told.count(part), 1);
+    }
+    let read = auditor.log_entries().unwrap().entries.pop().unwrap();
+    auditor.set_log_index(read.number).unwrap();
+    running.sign("a vote").unwrap();
+}
+
+#[test]
+fn a_device_that_is_absent_at_the_start_is_opened_when_it_comes() {
+    let simulator = with_key();
+    simulator.stop_connector();
+    let (hsm, told, shutdown) = start(&config(of(&simulator, LONG), 1, "password"));
+    let error = hsm.key(KEY, Duration::from_millis(300)).unwrap_err();
+    assert!(error.is_transient() && error.hint().is_some(), "{error}");
+    simulator.restart_connector();
+    hsm.key(KEY, PATIENCE).unwrap();
+    assert_eq!(told.count("cannot reach the connector"), 1);
+    shutdown.request();
+}
+
+#[test]
+fn a_key_that_cannot_sign_is_told_at_once_and_why() {
+    let simulator = Simulator::start(Options::default());
+    let mut device = admin(&simulator);
+    let (hsm, _told, shutdown) = start(&config(of(&simulator, LONG), 1, "password"));
+    let begun = Instant::now();
+    let why = |hsm: &Hsm| {
+        let error = hsm.key(KEY, PATIENCE).unwrap_err();
+        assert!(matches!(error, ProviderError::Unusable { .. }), "{error}");
+        assert!(error.hint().is_some(), "{error}");
+        error.to_string()
+    };
+    let text = why(&hsm);
+    assert!(text.contains("there is no asymmetric key 0x7a01"), "{text}");
+    let made = device.generate_asymmetric_key(&new_key(Capabilities::NONE), Algorithm::ED25519);
+    made.unwrap();
+    let text = why(&hsm);
+    assert!(
+        text.contains("key 0x7a01 lacks the capability sign-eddsa"),
+        "{text}"
+    );
+    device
+        .delete_object(KEY, ObjectType::ASYMMETRIC_KEY)
+        .unwrap();
+    shutdown.request();
+    let keys = StaticKeys::from_password(&target::password("auditor"));
+    let auditor = NewObject {
+        id: 9,
+        ..new_key(Capabilities::GET_LOG_ENTRIES)
+    };
+    let put = device.put_authentication_key(&auditor, Capabilities::NONE, &keys);
+    put.unwrap();
+    let made =
+        device.generate_asymmetric_key(&new_key(Capabilities::SIGN_EDDSA), Algorithm::ED25519);
+    made.unwrap();
+    let (hsm, _told, shutdown) = start(&config(of(&simulator, LONG), 9, "auditor"));
+    let text = why(&hsm);
+    let part = "authentication key 0x0009 lacks the capability sign-eddsa";
+    assert!(text.contains(part), "{text}");
+    shutdown.request();
+    let (hsm, _told, shutdown) = start(&config(of(&simulator, LONG), 9, "wrong"));
+    let text = why(&hsm);
+    assert!(
+        text.contains("the password is not that of authentication key 0x0009"),
+        "{text}"
+    );
+    shutdown.request();
+    assert!(begun.elapsed() < PATIENCE);
+}
+
+#[test]
+fn a_key_that_is_deleted_while_it_is_used_is_a_final_answer() {
+    let simulator = with_key();
+    let running = Running::over(&simulator);
+    let mut device = admin(&simulator);
+    device
+        .delete_object(KEY, ObjectType::ASYMMETRIC_KEY)
+        .unwrap();
+    let error = running.sign("a vote").unwrap_err();
+    assert!(!error.is_transient(), "{error}");
+    assert!(error.to_string().contains("object not found"), "{error}");
+}
+
+#[test]
+fn another_device_in_the_place_of_the_first_signs_nothing() {
+    let simulator = with_key();
+    let port = simulator.addr().port();
+    let running = Running::over(&simulator);
+    drop(simulator);
+    let other = Simulator::start(Options {
+        serial: 87_654_321,
+        port,
+        ..Options::default()
+    });
+    let mut device = admin(&other);
+    let new = new_key(Capabilities::SIGN_EDDSA);
+    device
+        .generate_asymmetric_key(&new, Algorithm::ED25519)
+        .unwrap();
+    eventually("it is seen", || {
+        running
+            .told
+            .count("the device has serial number 0087654321")
+            == 1
+    });
+    let error = running.sign("a vote").unwrap_err();
+    assert!(error.to_string().contains("0087654321"), "{error}");
+    assert_eq!(other.device().count(command::SIGN_EDDSA), 0);
+}
+
+#[test]
+fn other_programs_reach_the_device_through_us_and_votes_go_first() {
+    let simulator = with_key();
+    let mut config = config(of(&simulator, LONG), 1, "password");
+    let laddr = free_address();
+    config.connector_server = Some(ConnectorServer { laddr, cli: None });
+    let running = Running::with(&config);
+    let through = http("127.0.0.1", laddr.port(), LONG);
+    let mut guests: Vec<_> = (0..4)
+        .map(|_| Device::open(&through, None, &credentials(1, "password")).unwrap())
+        .collect();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        let busy: Vec<_> = guests
+            .iter_mut()
+            .map(|guest| {
+                scope.spawn(|| {
+                    let mut count = 0;
+                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        guest.list_objects(&Filter::default()).unwrap();
+                        count += 1;
+                    }
+                    count
+                })
+            })
+            .collect();
+        for round in 0..100 {
+            let start = Instant::now();
+            running.sign(&format!("vote {round}")).unwrap();
+            let took = start.elapsed();
+            assert!(took < Duration::from_secs(1), "{took:?}");
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        let counts: Vec<i32> = busy
+            .into_iter()
+            .map(|guest| guest.join().unwrap())
+            .collect();
+        assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
+    });
+    // A guest's lost session is its own affair.
+    simulator.device().lose_sessions();
+    assert!(guests[0].echo(b"?").is_err());
+    running.sign("a vote").unwrap();
+}
+
+#[test]
+fn guests_can_put_right_what_keeps_us_out() {
+    let simulator = with_key();
+    let mut config = config(of(&simulator, LONG), 1, "another password");
+    let laddr = free_address();
+    config.connector_server = Some(ConnectorServer { laddr, cli: None });
+    let (hsm, _told, shutdown) = start(&config);
+    assert!(hsm.key(KEY, PATIENCE).is_err());
+    let through = http("127.0.0.1", laddr.port(), LONG);
+    let mut guest = Device::open(&through, None, &credentials(1, "password")).unwrap();
+    let keys = StaticKeys::from_password(&target::password("another password"));
+    guest.change_authentication_key(1, &keys).unwrap();
+    eventually("it is let in", || {
+        hsm.key(KEY, Duration::from_secs(1)).is_ok()
+    });
+    shutdown.request();
+}
+
+#[test]
+fn an_address_that_is_taken_is_an_error_of_the_start() {
+    let simulator = with_key();
+    let mut config = config(of(&simulator, LONG), 1, "password");
+    let laddr = simulator.addr();
+    config.connector_server = Some(ConnectorServer { laddr, cli: None });
+    let sink: Arc<dyn Sink> = Arc::new(Told::default());
+    let error = Hsm::start(&config, &sink, &Shutdown::new()).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains(&format!("cannot listen on {laddr}")),
+        "{text}"
+    );
+    assert!(
+        error.hint().unwrap().contains("connector_server"),
+        "{error}"
+    );
+}
+
+/// A port that nobody had a moment ago: the provider does not tell which one it was given.
+fn free_address() -> SocketAddr {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap()
+}
