@@ -21,10 +21,12 @@ mod failure;
 mod generate;
 mod init;
 mod ledger;
+mod prompt;
 mod softsign;
 mod start;
 mod state;
 mod version;
+mod yubihsm;
 
 pub use self::failure::Failure;
 
@@ -83,6 +85,8 @@ enum Subcommands {
     Ledger(ledger::Ledger),
     #[command(subcommand)]
     Softsign(softsign::Softsign),
+    #[command(subcommand, name = "yubihsm")]
+    YubiHsm(yubihsm::YubiHsm),
     Version(version::Version),
     Completions(completions::Completions),
 }
@@ -105,6 +109,7 @@ impl EntryPoint {
             Some(Subcommands::Generate(command)) => command.run(),
             Some(Subcommands::Ledger(command)) => command.run(&self.global),
             Some(Subcommands::Softsign(command)) => command.run(),
+            Some(Subcommands::YubiHsm(command)) => command.run(&self.global),
             Some(Subcommands::Version(command)) => command.run(),
             Some(Subcommands::Completions(command)) => command.run(),
             // `tmkms -c FILE`, as the first announcement wrote it.

@@ -16,10 +16,12 @@
 //! absent NAME         a file that must not be there
 //! content NAME        the text that a file must hold now
 //! ledger STATE        start a simulated Ledger, at `{ledger}`: confirms, refuses, locked or other-app
-//! hsm OPTIONS         start a YubiHSM2 simulator: `serial=NUMBER firmware=2.3.2`; `{hsm}` is its connector's HOST:PORT from now on
+//! hsm OPTIONS         start a YubiHSM2 simulator: `serial=NUMBER firmware=2.3.2`; `{hsm}` is its connector's HOST:PORT from now on,
+//!                     and `{hsm-before}` that of the one that was started before it, which runs on
 //! hsm-is WORDS        what it has and what befalls it, one of the words of `tests/support/yubihsm/words.rs` a line of the text below, or
 //!                     beside it
 //! hsm-sessions N      how many sessions must be open now
+//! hsm-objects         what must be in it now: type, ID and label of every object, by ID
 //! ```
 //!
 //! In expected text `{*}` stands for anything within a line, `{dir}` for the case's directory, `{version}` for the version.
@@ -90,6 +92,7 @@ struct Case {
     stdin: String,
     problems: String,
     hsm: Option<Simulator>,
+    hsm_before: Option<Simulator>,
     ledger: Option<ledger::Simulator>,
 }
 
@@ -132,6 +135,7 @@ impl Case {
             stdin: String::new(),
             problems: String::new(),
             hsm: None,
+            hsm_before: None,
             ledger: None,
         }
     }
@@ -176,7 +180,10 @@ impl Case {
                 }
                 "ledger" => self.ledger = Some(simulated_ledger(&step.argument)),
                 "file" | "dir" => self.make(&step),
-                "hsm" => self.hsm = Some(Simulator::start(words::options(&step.argument))),
+                "hsm" => {
+                    let new = Simulator::start(words::options(&step.argument));
+                    self.hsm_before = self.hsm.replace(new);
+                }
                 "hsm-is" => {
                     let hsm = self.hsm.as_ref().unwrap();
                     let beside = Some(&step.argument).filter(|words| !words.is_empty());
@@ -189,6 +196,10 @@ impl Case {
                     let open = self.hsm.as_ref().unwrap().device().open_sessions();
                     let what = format!("{open} sessions are open");
                     self.expect(step.line, open == wanted, &what, &ran);
+                }
+                "hsm-objects" => {
+                    let objects = words::objects(self.hsm.as_ref().unwrap());
+                    self.compare(&step, &objects);
                 }
                 other => panic!("line {}: unknown word {other}", step.line),
             }
@@ -325,6 +336,10 @@ impl Case {
         let text = text
             .replace("{dir}", &self.dir.path().display().to_string())
             .replace("{version}", env!("CARGO_PKG_VERSION"));
+        let text = match &self.hsm_before {
+            Some(hsm) => text.replace("{hsm-before}", &hsm.addr().to_string()),
+            None => text,
+        };
         let text = match &self.hsm {
             Some(hsm) => text.replace("{hsm}", &hsm.addr().to_string()),
             None => text,

@@ -157,11 +157,7 @@ struct Target<'a> {
 
 impl<'a> Target<'a> {
     fn find(config: &'a Config, id: &str) -> Result<Self, Failure> {
-        let chain = config
-            .chains
-            .iter()
-            .find(|chain| chain.id.as_str() == id)
-            .ok_or_else(|| unknown_chain(config, id))?;
+        let chain = find_chain(config, id)?;
         let key = config.consensus_key(&chain.id);
         Ok(Self { chain, key })
     }
@@ -179,6 +175,14 @@ impl<'a> Target<'a> {
         };
         consensus_key::public_key(key)
     }
+}
+
+/// The chain that was typed.
+pub(super) fn find_chain<'a>(config: &'a Config, id: &str) -> Result<&'a chain::Config, Failure> {
+    let mut chains = config.chains.iter();
+    chains
+        .find(|chain| chain.id.as_str() == id)
+        .ok_or_else(|| unknown_chain(config, id))
 }
 
 fn unknown_chain(config: &Config, id: &str) -> Failure {
@@ -248,7 +252,7 @@ fn import(target: &Target<'_>, source: &Path) -> Result<(), Failure> {
     tell(id, &change)
 }
 
-fn tell(id: &ChainId, change: &Change) -> Result<(), Failure> {
+pub(super) fn tell(id: &ChainId, change: &Change) -> Result<(), Failure> {
     for text in &change.notes {
         note(text);
     }

@@ -137,6 +137,44 @@ pub fn import(
     })
 }
 
+/// A private key on its way from a file into a device: the 32 bytes that a device takes.
+pub(in crate::keyring::providers) struct Portable {
+    /// An Ed25519 seed, or a secp256k1 scalar in big-endian.
+    pub(in crate::keyring::providers) secret: Zeroizing<[u8; 32]>,
+    /// 32 bytes, or 33 of a compressed point.
+    pub(in crate::keyring::providers) public_key: Vec<u8>,
+    pub(in crate::keyring::providers) curve: Curve,
+}
+
+/// What a private key of 32 bytes belongs to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Curve {
+    /// Edwards, RFC 8032.
+    Ed25519,
+    /// Bitcoin's.
+    Secp256k1,
+}
+
+/// Reads a key file for a device. `curve`: what it must be; `None`: what the file's JSON says, else Ed25519.
+pub(in crate::keyring::providers) fn portable(
+    path: &Path,
+    format: FileFormat,
+    curve: Option<Curve>,
+) -> Result<Portable, ProviderError> {
+    memory::scrubbed(|| {
+        let bytes = key_file::read(path)?;
+        let curve = curve.unwrap_or_else(|| {
+            let is_other = format == FileFormat::Json && parse::is_secp256k1_json(&bytes);
+            if is_other {
+                Curve::Secp256k1
+            } else {
+                Curve::Ed25519
+            }
+        });
+        parse::portable(&bytes, format, curve).map_err(at(path))
+    })
+}
+
 /// An Ed25519 key in this process's memory.
 struct SoftKey {
     secret: memory::Secret,

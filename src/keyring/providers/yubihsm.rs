@@ -8,12 +8,14 @@ mod command;
 mod config;
 mod device;
 mod error;
+pub mod import;
 mod incoming;
 mod inspection;
 mod object;
 mod running;
 mod scp03;
 mod server;
+pub mod setup;
 pub mod transport;
 
 pub use self::{

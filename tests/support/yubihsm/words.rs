@@ -1,6 +1,6 @@
 //! The simulator's state and troubles by name, for tests that are data (`tests/cli/`) and for the terminal.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use super::{
     Fault, Options, Simulator,
@@ -34,6 +34,7 @@ pub fn options(words: &str) -> Options {
 /// |---|---|
 /// | `auth ID PASSWORD CAPABILITIES` | an authentication key of domain 1 that hands on what it has: `sign-eddsa,get-log-entries`, `all`, `none` |
 /// | `ed25519 ID BYTE`, `k256 ID BYTE` | a key of domain 1 from a seed of 32 such bytes, to sign and to export |
+/// | `wrap ID BYTE` | a wrap key (AES-256) of domain 1 of 32 such bytes |
 /// | `delete TYPE ID` | takes an object out |
 /// | `log-full`, `log-empty` | the audit log under force audit; the second one switches it off |
 /// | `sessions N` | another client opens N sessions |
@@ -53,6 +54,7 @@ pub fn apply(hsm: &Simulator, words: &str) {
         }
         ["ed25519", id, byte] => hsm.device().store(key(id, algorithm::ED25519, byte)),
         ["k256", id, byte] => hsm.device().store(key(id, algorithm::EC_K256, byte)),
+        ["wrap", id, byte] => hsm.device().store(wrap(id, byte)),
         ["delete", kind, id] => {
             let (kind, id) = (number::<u8>(kind), number::<u16>(id));
             let mut device = hsm.device();
@@ -84,6 +86,24 @@ pub fn apply(hsm: &Simulator, words: &str) {
         ["restart"] => hsm.restart_connector(),
         _ => panic!("a simulator does not know {words:?}"),
     }
+}
+
+/// One line for each object: type, ID, label.
+pub fn objects(hsm: &Simulator) -> String {
+    let mut text = String::new();
+    for object in &hsm.device().objects {
+        let name = match object.kind {
+            kind::OPAQUE => "opaque",
+            kind::AUTHENTICATION_KEY => "authentication-key",
+            kind::ASYMMETRIC_KEY => "asymmetric-key",
+            kind::WRAP_KEY => "wrap-key",
+            _ => "other",
+        };
+        let label = String::from_utf8_lossy(&object.label);
+        let label = label.trim_end_matches('\0');
+        writeln!(text, "{name} 0x{:04x} {label}", object.id).unwrap();
+    }
+    text
 }
 
 fn fault(name: &str) -> Fault {
@@ -130,6 +150,23 @@ fn key(id: &str, algorithm: u8, byte: &str) -> Object {
         domains: 1,
         capabilities: sign | capability::EXPORTABLE_UNDER_WRAP,
         delegated: 0,
+        sequence: 0,
+        origin: origin::IMPORTED,
+        label: label("of a test"),
+        secret: secret.unwrap_or_else(|code| panic!("not such a key: {code:?}")),
+    }
+}
+
+fn wrap(id: &str, byte: &str) -> Object {
+    let algorithm = algorithm::AES256_CCM_WRAP;
+    let secret = Secret::wrap(algorithm, &[number::<u8>(byte); 32]);
+    Object {
+        id: number(id),
+        kind: kind::WRAP_KEY,
+        algorithm,
+        domains: 1,
+        capabilities: capability::EXPORT_WRAPPED | capability::IMPORT_WRAPPED,
+        delegated: capability::ALL,
         sequence: 0,
         origin: origin::IMPORTED,
         label: label("of a test"),

@@ -77,6 +77,13 @@ impl Secret {
         bytes
     }
 
+    /// The 32-byte seed, where it is known: an expanded key has none.
+    pub(super) fn as_seed(&self) -> Option<Zeroizing<[u8; 32]>> {
+        let mut seed = Zeroizing::new([0; 32]);
+        seed.copy_from_slice(self.page.bytes.split_at(32).0);
+        matches!(self.form, Form::Seed).then_some(seed)
+    }
+
     /// An empty page, locked before a secret comes to it. (A secret moved into a new box would leave itself on the stack.)
     fn empty(form: Form) -> Self {
         let page = Box::new(Page { bytes: [0; 64] });

@@ -1,10 +1,12 @@
 //! Key files of every form, told apart by content, and never by length alone.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, mem};
 
 use ed25519_dalek::VerifyingKey;
 use k256::elliptic_curve::group::GroupEncoding;
+use ripemd::Ripemd160;
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use subtle_encoding::hex;
 use zeroize::Zeroizing;
@@ -12,7 +14,7 @@ use zeroize::Zeroizing;
 use crate::{
     crypto::PublicKey,
     key_file,
-    keyring::providers::softsign::{FileFormat, memory::Secret},
+    keyring::providers::softsign::{Curve, FileFormat, Portable, memory::Secret},
 };
 
 /// The kinds of private keys that nodes have besides Ed25519 (protocol.md 5.3, 10.1), as an error quotes them.
@@ -25,6 +27,9 @@ const OTHER_KINDS: [&str; 7] = [
     "`cometbft/PrivKeySecp256k1eth`",
     "`tendermint/PrivKeyBls12_381`",
 ];
+
+/// What a key file calls a secp256k1 consensus key.
+const SECP256K1_PRIVATE: &str = "tendermint/PrivKeySecp256k1";
 
 /// A consensus key from a file's content. `format`: what the configuration says it is.
 pub(super) fn consensus(file: &[u8], format: Option<FileFormat>) -> Result<Secret, KeyError> {
@@ -43,6 +48,40 @@ pub(super) fn consensus(file: &[u8], format: Option<FileFormat>) -> Result<Secre
         FileFormat::Base64 => from_base64(trimmed),
         FileFormat::Json => json(file),
     }
+}
+
+/// A private key of 32 bytes, as a device takes them.
+pub(super) fn portable(
+    file: &[u8],
+    format: FileFormat,
+    curve: Curve,
+) -> Result<Portable, KeyError> {
+    let (secret, public_key) = match (curve, format) {
+        (Curve::Ed25519, _) => {
+            let secret = consensus(file, Some(format))?;
+            let seed = secret.as_seed().ok_or(KeyError::NoSeed)?;
+            (seed, secret.verifying_key().as_bytes().to_vec())
+        }
+        (Curve::Secp256k1, FileFormat::Json) => secp256k1_json(file)?,
+        (Curve::Secp256k1, FileFormat::Base64 | FileFormat::Raw) => {
+            let bytes = match format {
+                FileFormat::Raw => Zeroizing::new(file.to_vec()),
+                FileFormat::Base64 | FileFormat::Json => decode(file.trim_ascii())?,
+            };
+            let mut scalar = Zeroizing::new([0; 32]);
+            if bytes.len() != scalar.len() {
+                return Err(KeyError::AccountLength { found: bytes.len() });
+            }
+            scalar.copy_from_slice(&bytes);
+            let public_key = account_public_key(&scalar)?.to_vec();
+            (scalar, public_key)
+        }
+    };
+    Ok(Portable {
+        secret,
+        public_key,
+        curve,
+    })
 }
 
 /// The compressed public key (33 bytes) of a secp256k1 account key: base64 or raw, 32 bytes, big-endian.
@@ -135,6 +174,11 @@ pub enum KeyError {
         /// How many bytes the base64 stands for.
         found: usize,
     },
+    /// An expanded key where a device needs the seed.
+    #[error(
+        "the file holds an expanded key, and a device takes nothing but the 32-byte seed that it was made from"
+    )]
+    NoSeed,
     /// Zero, or beyond the curve's order.
     #[error("not a secp256k1 private key")]
     Scalar,
@@ -149,6 +193,9 @@ impl KeyError {
             }
             Self::Encoding | Self::Empty | Self::Length { .. } | Self::RawLength { .. } => Some(
                 "a key file is base64 of a 32-byte seed, or CometBFT's priv_validator_key.json",
+            ),
+            Self::NoSeed => Some(
+                "import the backup that the device made (-t wrap), or the file that the key came from",
             ),
             Self::Json { .. }
             | Self::Kind { .. }
@@ -264,8 +311,43 @@ struct Typed<'a> {
 }
 
 fn json(file: &[u8]) -> Result<Secret, KeyError> {
+    let (key, bytes) = read_json(file, "tendermint/PrivKeyEd25519")?;
+    let bytes = bytes.as_slice().try_into().map_err(|_| KeyError::PrivKey)?;
+    let secret = seed_and_public_key(bytes).ok_or(KeyError::PrivKeyHalves)?;
+    let public_key = secret.verifying_key();
+    let address = PublicKey::Ed25519(public_key).address();
+    key.agrees("tendermint/PubKeyEd25519", public_key.as_bytes(), &address)?;
+    Ok(secret)
+}
+
+/// Whether a key file's JSON holds a secp256k1 key; anything else that is wrong with it is told by whoever reads it.
+pub(super) fn is_secp256k1_json(file: &[u8]) -> bool {
+    serde_json::from_slice::<JsonKey<'_>>(file)
+        .is_ok_and(|key| key.priv_key.kind == SECP256K1_PRIVATE)
+}
+
+/// The scalar (32 bytes, big-endian) and compressed public key (33 bytes) of a secp256k1 consensus key's JSON.
+fn secp256k1_json(file: &[u8]) -> Result<(Zeroizing<[u8; 32]>, Vec<u8>), KeyError> {
+    let (key, bytes) = read_json(file, SECP256K1_PRIVATE)?;
+    let mut scalar = Zeroizing::new([0; 32]);
+    if bytes.len() != scalar.len() {
+        return Err(KeyError::Scalar);
+    }
+    scalar.copy_from_slice(&bytes);
+    let public_key = account_public_key(&scalar)?;
+    // A Bitcoin address's hash, as CometBFT has it for these keys.
+    let address: [u8; 20] = Ripemd160::digest(Sha256::digest(public_key)).into();
+    key.agrees("tendermint/PubKeySecp256k1", &public_key, &address)?;
+    Ok((scalar, public_key.to_vec()))
+}
+
+/// A key file's JSON, if its key is of the wanted kind, and the bytes of `priv_key`.
+fn read_json<'a>(
+    file: &'a [u8],
+    wanted: &str,
+) -> Result<(JsonKey<'a>, Zeroizing<Vec<u8>>), KeyError> {
     // The error's own text is not kept: it may quote a misplaced private key.
-    let parsed: JsonKey<'_> = serde_json::from_slice(file).map_err(|e| KeyError::Json {
+    let mut key: JsonKey<'_> = serde_json::from_slice(file).map_err(|e| KeyError::Json {
         problem: match e.classify() {
             serde_json::error::Category::Eof => "unexpected end",
             serde_json::error::Category::Data => "a missing or wrong field",
@@ -274,40 +356,40 @@ fn json(file: &[u8]) -> Result<Secret, KeyError> {
         line: e.line(),
         column: e.column(),
     })?;
-    let JsonKey {
-        address,
-        pub_key,
-        priv_key: Typed { kind, value },
-    } = parsed;
-    let value = match value {
+    let value = match mem::take(&mut key.priv_key.value) {
         Cow::Borrowed(value) => Zeroizing::new(value.to_owned()),
         Cow::Owned(value) => Zeroizing::new(value),
     };
-    if kind != "tendermint/PrivKeyEd25519" {
+    if key.priv_key.kind != wanted {
         let found = OTHER_KINDS
             .iter()
-            .find(|known| known.trim_matches('`') == kind);
+            .find(|known| known.trim_matches('`') == key.priv_key.kind);
         let found = found.unwrap_or(&"its `type`");
         return Err(KeyError::Kind { found });
     }
     let bytes = decode(value.as_bytes()).map_err(|_| KeyError::PrivKey)?;
-    let bytes = bytes.as_slice().try_into().map_err(|_| KeyError::PrivKey)?;
-    let secret = seed_and_public_key(bytes).ok_or(KeyError::PrivKeyHalves)?;
-    let key = secret.verifying_key();
-    if let Some(stated) = pub_key {
-        let same = stated.kind == "tendermint/PubKeyEd25519"
-            && decode(stated.value.as_bytes()).is_ok_and(|stated| is_key(&key, &stated));
-        if !same {
-            return Err(KeyError::PubKey);
+    Ok((key, bytes))
+}
+
+impl JsonKey<'_> {
+    /// What the file states besides the private key must be about that key.
+    fn agrees(&self, kind: &str, public_key: &[u8], address: &[u8; 20]) -> Result<(), KeyError> {
+        if let Some(stated) = &self.pub_key {
+            let same = stated.kind == kind
+                && decode(stated.value.as_bytes())
+                    .is_ok_and(|stated| stated.ct_eq(public_key).into());
+            if !same {
+                return Err(KeyError::PubKey);
+            }
         }
-    }
-    if let Some(stated) = address {
-        let stated = hex::decode(stated.to_ascii_lowercase());
-        if stated.as_deref() != Ok(PublicKey::Ed25519(key).address().as_slice()) {
-            return Err(KeyError::Address);
+        if let Some(stated) = &self.address {
+            let stated = hex::decode(stated.to_ascii_lowercase());
+            if stated.as_deref() != Ok(address.as_slice()) {
+                return Err(KeyError::Address);
+            }
         }
+        Ok(())
     }
-    Ok(secret)
 }
 
 #[cfg(test)]

@@ -1,0 +1,324 @@
+//! Which device, by which way, and as whom.
+
+use std::{
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    time::Duration,
+};
+
+use clap::Args;
+
+use crate::{
+    commands::{
+        Failure, Global, note, prompt,
+        yubihsm::{object_id, serial_number},
+    },
+    config::Config,
+    keyring::{
+        format::KeyFormat,
+        providers::yubihsm::{
+            Adapter, Capabilities, Credentials, Device, DeviceError, KeyConfig, ObjectId,
+            ObjectType, Password, PasswordSource, SerialNumber, StaticKeys, setup::new_device,
+        },
+    },
+};
+
+/// How long a command over the connector of a running tmkms may take.
+const CONNECTOR_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Whether somebody listens there is known at once on a loopback address.
+const KNOCK: Duration = Duration::from_millis(500);
+
+/// Which device, and as whom.
+#[derive(Args, Debug)]
+pub(super) struct Which {
+    /// The device, where the configuration has several
+    #[arg(long, value_name = "NUMBER", value_parser = serial_number)]
+    serial: Option<SerialNumber>,
+
+    /// Log in with this authentication key [default: as the configuration says]
+    #[arg(long, value_name = "ID", value_parser = object_id)]
+    auth_key: Option<ObjectId>,
+
+    #[command(flatten)]
+    password: PasswordPlace,
+}
+
+/// Where the password is; without one of these it is the configuration's, or asked for.
+#[derive(Args, Debug)]
+#[group(multiple = false)]
+struct PasswordPlace {
+    /// Read the password from this file
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+
+    /// Read the password from this environment variable
+    #[arg(long, value_name = "NAME")]
+    password_env: Option<String>,
+
+    /// Read the password from this credential of systemd
+    #[arg(long, value_name = "NAME")]
+    password_credential: Option<String>,
+}
+
+impl PasswordPlace {
+    fn source(&self) -> Option<PasswordSource> {
+        let file = self.password_file.clone().map(PasswordSource::File);
+        let variable = self.password_env.clone().map(PasswordSource::Variable);
+        let credential = self.password_credential.clone();
+        file.or(variable)
+            .or(credential.map(PasswordSource::Credential))
+    }
+}
+
+impl Which {
+    /// Opens a session with the device.
+    pub(super) fn open(&self, global: &Global) -> Result<Opened, Failure> {
+        let reach = self.reach(global)?;
+        let credentials = reach.credentials()?;
+        let device = reach
+            .open(&credentials)
+            .map_err(|error| reach.cannot_open(credentials.auth_key, &error))?;
+        let serial = device.info().serial;
+        Ok(Opened {
+            device,
+            serial,
+            config: reach.config,
+            index: reach.index,
+        })
+    }
+
+    /// Finds the way to the device, and does not go it.
+    pub(super) fn reach(&self, global: &Global) -> Result<Reach, Failure> {
+        let config = Config::load(&global.config_file()?)?;
+        let index = self.pick(&config)?;
+        let hsm = config
+            .yubihsm
+            .get(index)
+            .ok_or_else(|| Failure::new("the configuration has no YubiHSM"))?;
+        let over = hsm
+            .connector_server
+            .as_ref()
+            .filter(|server| server.cli.is_some());
+        let running = over.filter(|server| listens(server.laddr));
+        let adapter = match running {
+            Some(server) => Adapter::Http {
+                host: server.laddr.ip().to_string(),
+                port: server.laddr.port(),
+                timeout: CONNECTOR_TIMEOUT,
+            },
+            None => hsm.adapter.clone(),
+        };
+        let command_line = over
+            .and_then(|server| server.cli)
+            .and_then(|cli| cli.auth_key);
+        let key = self.auth_key.or(command_line).unwrap_or(hsm.auth.key);
+        let source = match self.password.source() {
+            Some(source) => Some(source),
+            None => {
+                (key == hsm.auth.key && command_line.is_none()).then(|| hsm.auth.password.clone())
+            }
+        };
+        Ok(Reach {
+            adapter,
+            wanted: self.serial.or(hsm.serial_number),
+            key,
+            source,
+            config,
+            index,
+        })
+    }
+
+    /// The device that `--serial` names, or the only one.
+    fn pick(&self, config: &Config) -> Result<usize, Failure> {
+        let names: Vec<String> = config.yubihsm.iter().map(ToString::to_string).collect();
+        let path = config.path.display();
+        match (self.serial, config.yubihsm.as_slice()) {
+            (_, []) => Err(
+                Failure::new(format!("there is no [[providers.yubihsm]] in {path}"))
+                    .hint("docs/yubihsm.md shows one; `tmkms yubihsm detect` finds the device"),
+            ),
+            (None, [_]) => Ok(0),
+            (None, _) => Err(Failure::usage(format!(
+                "the configuration has several devices: {}",
+                names.join(", ")
+            ))
+            .hint("name one with --serial NUMBER")),
+            (Some(serial), all) => {
+                let named = all.iter().position(|hsm| hsm.serial_number == Some(serial));
+                let nameless = || match all {
+                    [only] if only.serial_number.is_none() => Some(0),
+                    _ => None,
+                };
+                named.or_else(nameless).ok_or_else(|| {
+                    Failure::usage(format!("there is no YubiHSM {serial} in {path}"))
+                        .hint(format!("it has {}", names.join(", ")))
+                })
+            }
+        }
+    }
+}
+
+/// The way to a device, and who goes it.
+pub(super) struct Reach {
+    adapter: Adapter,
+    wanted: Option<SerialNumber>,
+    key: ObjectId,
+    source: Option<PasswordSource>,
+    config: Config,
+    index: usize,
+}
+
+impl Reach {
+    /// The password is asked for where nobody says where it is.
+    fn credentials(&self) -> Result<Credentials, Failure> {
+        let keys = match &self.source {
+            Some(source) => {
+                let password = source
+                    .read()
+                    .map_err(|error| Failure::of(&error).maybe_hint(error.hint()))?;
+                StaticKeys::from_password(&password)
+            }
+            None => {
+                let question = format!("Enter password for YubiHSM2 auth key 0x{:04x}: ", self.key);
+                StaticKeys::from_password(&Password::new(prompt::secret(&question)?))
+            }
+        };
+        Ok(Credentials {
+            auth_key: self.key,
+            keys,
+        })
+    }
+
+    /// Opens a session.
+    pub(super) fn open(&self, credentials: &Credentials) -> Result<Device, DeviceError> {
+        Device::open(&self.adapter, self.wanted, credentials)
+    }
+
+    fn cannot_open(&self, key: ObjectId, error: &DeviceError) -> Failure {
+        let device = match self.wanted {
+            Some(serial) => format!("YubiHSM {serial} ({})", self.adapter),
+            None => format!("the YubiHSM ({})", self.adapter),
+        };
+        Failure::new(format!(
+            "cannot open {device} with authentication key 0x{key:04x}"
+        ))
+        .caused_by(error)
+        .maybe_hint(error.hint())
+    }
+
+    /// A session that may reset the device: with one of `first`, as the configuration says, or with the key of a new device.
+    pub(super) fn log_in_to_erase(&self, first: Vec<Credentials>) -> Result<Login, Failure> {
+        let mut refused = None;
+        let configured = first.len();
+        let candidates = first
+            .into_iter()
+            .map(Candidate::Known)
+            .chain([Candidate::Configured, Candidate::Known(new_device())]);
+        for (at, candidate) in candidates.enumerate() {
+            let credentials = match candidate {
+                Candidate::Known(credentials) => credentials,
+                Candidate::Configured => self.credentials()?,
+            };
+            let key = credentials.auth_key;
+            match self.open(&credentials) {
+                Ok(mut device) => {
+                    if !may_reset(&mut device) {
+                        refused.get_or_insert_with(|| may_not_erase(key));
+                        continue;
+                    }
+                    if at != configured {
+                        note(&format!("logged in with authentication key 0x{key:04x}"));
+                    }
+                    return Ok(Login {
+                        device,
+                        credentials,
+                    });
+                }
+                // Away or busy: no other password would change that.
+                Err(error) if error.is_transient() => return Err(self.cannot_open(key, &error)),
+                // What the configuration says is what the operator would mend.
+                Err(error) if at == configured => refused = Some(self.cannot_open(key, &error)),
+                Err(_) => {}
+            }
+        }
+        Err(refused.unwrap_or_else(|| Failure::new("no key opens the device")))
+    }
+}
+
+fn may_not_erase(key: ObjectId) -> Failure {
+    Failure::new(format!(
+        "authentication key 0x{key:04x} may not erase the device: it lacks the capability reset-device"
+    ))
+    .hint("log in as the admin: --auth-key 1, or `tmkms yubihsm setup -r` with the phrase of the device")
+}
+
+/// Who may be able to erase.
+enum Candidate {
+    Known(Credentials),
+    Configured,
+}
+
+/// A key that may erase sees itself.
+fn may_reset(device: &mut Device) -> bool {
+    let id = device.auth_key();
+    let own = device.object_info(id, ObjectType::AUTHENTICATION_KEY);
+    matches!(own, Ok(Some(own)) if own.capabilities.contains(Capabilities::RESET_DEVICE))
+}
+
+/// A session that may erase, and how it was opened.
+pub(super) struct Login {
+    pub(super) device: Device,
+    pub(super) credentials: Credentials,
+}
+
+/// An open session, and what the configuration says about the keys.
+pub(super) struct Opened {
+    pub(super) device: Device,
+    pub(super) serial: SerialNumber,
+    pub(super) config: Config,
+    index: usize,
+}
+
+impl Opened {
+    /// What failed, why, and what to do: a capability that is missing is named, and whose it would be.
+    pub(super) fn failed(&self, what: &str, error: &DeviceError) -> Failure {
+        Failure::new(what.to_owned())
+            .cause(format!(
+                "YubiHSM {}, authentication key 0x{:04x}",
+                self.serial,
+                self.device.auth_key()
+            ))
+            .caused_by(error)
+            .maybe_hint(error.hint())
+    }
+
+    /// What the configuration says about a key.
+    pub(super) fn configured_key(&self, id: u16) -> Option<&KeyConfig> {
+        let hsm = self.config.yubihsm.get(self.index)?;
+        hsm.keys.iter().find(|key| key.key == id)
+    }
+
+    /// The chain that the configuration names for a key, if it is one.
+    pub(super) fn only_chain_of(&self, id: u16) -> Option<String> {
+        match self.configured_key(id)?.chain_ids.as_slice() {
+            [only] => Some(only.as_str().to_owned()),
+            _ => None,
+        }
+    }
+
+    /// How that chain writes public keys.
+    pub(super) fn key_format_of(&self, id: u16) -> Option<&KeyFormat> {
+        let only = self.only_chain_of(id)?;
+        let chain = self
+            .config
+            .chains
+            .iter()
+            .find(|chain| chain.id.as_str() == only)?;
+        chain.key_format.as_ref()
+    }
+}
+
+fn listens(addr: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&addr, KNOCK).is_ok()
+}
