@@ -2,6 +2,7 @@
 
 use super::files::{Files, Role};
 use crate::{
+    codec::Family,
     config::{
         Draft,
         chains::Chain,
@@ -13,6 +14,7 @@ use crate::{
             yubihsm::{Hsm, PasswordAt},
         },
         reader::Located,
+        validators::Validator,
     },
     keyring::providers::{
         ledgertm::{self, limits},
@@ -236,7 +238,9 @@ pub(super) fn limits_of_ledgers(draft: &Draft<'_>, report: &mut Report<'_>) {
     for id in ledger_keys().flat_map(Key::chains) {
         length_for_a_ledger(id, report);
         let chain = draft.chains.iter().find(|chain| chain.id.value == id.value);
-        extensions_of_a_ledger(id, chain, report);
+        if !has_old_nodes_only(draft, &id.value) {
+            extensions_of_a_ledger(id, chain, report);
+        }
     }
     for chain in &draft.chains {
         let Some(Located { value: false, at }) = chain.sign_extensions else {
@@ -263,6 +267,19 @@ fn length_for_a_ledger(id: &Located<ChainId>, report: &mut Report<'_>) {
     } else {
         report.warning(id.at, what).remedy(hint);
     }
+}
+
+/// Whether every node of a chain is said to be older than vote extensions.
+fn has_old_nodes_only(draft: &Draft<'_>, chain: &ChainId) -> bool {
+    let mut nodes = draft.validators.iter().filter(|node| {
+        let named = node.chain.id();
+        named.is_some_and(|id| id.value == *chain)
+    });
+    let is_old = |node: &Validator<'_>| {
+        let pin = node.protocol;
+        pin.is_some_and(|pin| pin.family != Family::Protobuf)
+    };
+    nodes.clone().next().is_some() && nodes.all(is_old)
 }
 
 /// The app signs no vote extensions, so that `sign_extensions = false` is right for it where it is wrong for other keys.
