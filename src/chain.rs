@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use crate::{
     crypto::PublicKey,
     keyring::{Key, SignerError, format::KeyFormat},
-    privval::{ChainId, Extension, Heartbeat, RawBytes, SignRequest},
+    privval::{ChainId, Extension, Heartbeat, RawBytes, SignRequest, Unprotected},
     protection::{
         BadSignature, Denial, Guard, HeartbeatPermit, Permit, Policy, RawPermit, Refusal,
         SignedHeartbeat, SignedMsg, SignedRaw, StoreError, hook,
@@ -87,7 +87,11 @@ impl Chain {
             strict_rounds: self.strict_rounds,
         };
         let permit = self.consensus.guard.judge(request.msg, policy)?;
-        self.sign_permitted(permit, request.extension.as_ref())
+        self.sign_permitted(
+            permit,
+            request.extension.as_ref(),
+            request.unprotected.as_ref(),
+        )
     }
 
     /// Signs bytes outside of consensus.
@@ -116,6 +120,7 @@ impl Chain {
         &self,
         permit: Permit,
         extension: Option<&Extension>,
+        unprotected: Option<&Unprotected>,
     ) -> Result<SignedMsg, SignError> {
         let signer = &self.consensus.key.signer;
         let kept = permit.kept().cloned();
@@ -128,7 +133,14 @@ impl Chain {
             Some((extension, Some(permitted))) => Some((extension, signer.sign(permitted)?)),
             Some((_, None)) | None => None,
         };
-        let signed = permit.complete(signature, extension, signer.public_key())?;
+        let unprotected = match unprotected.map(|e| (e, permit.unprotected(e))) {
+            Some((extension, Some(permitted))) => Some((extension, signer.sign(permitted)?)),
+            Some((_, None)) | None => None,
+        };
+        let mut signed = permit.complete(signature, extension, signer.public_key())?;
+        if let Some((extension, signature)) = unprotected {
+            signed = signed.with_unprotected(extension, signature, signer.public_key())?;
+        }
         if keeps {
             return Ok(self.consensus.guard.keep(signed));
         }

@@ -231,6 +231,21 @@ impl Extension {
     }
 }
 
+/// The second vote extension of CometBFT v2, which has no replay protection: it is signed as it is, without chain, height or
+/// prefix. Built only by [`canonical`], which makes none of bytes that could pass for anything else.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Unprotected {
+    sign_bytes: Box<[u8]>,
+}
+
+impl Unprotected {
+    /// The extension itself; an empty one is signed, too.
+    #[must_use]
+    pub fn sign_bytes(&self) -> &[u8] {
+        &self.sign_bytes
+    }
+}
+
 /// A request to sign a vote or a proposal, with the extension that has to be signed beside it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SignRequest {
@@ -238,6 +253,8 @@ pub struct SignRequest {
     pub msg: ConsensusMsg,
     /// Present exactly on a precommit for a block whose request did not say `skip_extension_signing`.
     pub extension: Option<Extension>,
+    /// Present on such a precommit of v2 only.
+    pub unprotected: Option<Unprotected>,
 }
 
 /// Bytes outside of consensus that a chain's application wants signed with the consensus key, with their domain prefix.

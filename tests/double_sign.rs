@@ -55,6 +55,7 @@ impl Validator {
             codec: Proto::new(Options {
                 chain_id: chain(),
                 sign_extensions: true,
+                v2: false,
                 raw: Raw::Refuse,
             }),
             guard: None,

@@ -125,6 +125,7 @@ fn request(hrs: Hrs, seconds: i64, extension: Option<&[u8]>) -> SignRequest {
             echo: Echo::default(),
         },
         extension,
+        unprotected: None,
     }
 }
 

@@ -136,6 +136,7 @@ fn at(chain: &Chain, step: Step, height: i64, round: i64) -> SignRequest {
             echo: Echo::default(),
         },
         extension: None,
+        unprotected: None,
     }
 }
 

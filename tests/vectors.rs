@@ -91,6 +91,7 @@ fn codec(chain_id: &str, raw: Raw) -> Proto {
     Proto::new(Options {
         chain_id: served.unwrap(),
         sign_extensions: true,
+        v2: false,
         raw,
     })
 }
@@ -231,12 +232,13 @@ fn sign_bytes_of_vote_extensions() {
         };
         vote.extension = bytes(&input["extension"]);
         vote.non_rp_extension = bytes(&input["non_rp_extension"]);
-        let decoded = codec(&message.chain_id, Raw::Refuse).decode(&request.encode_to_vec());
+        let body = request.encode_to_vec();
+        let decoded = codec(&message.chain_id, Raw::Refuse).decode(&body);
         match (decoded, expected["extension_sign_bytes"].as_str()) {
             (Ok(Request::Sign(request)), Some(wanted)) => {
                 assert_eq!(text(request.extension.unwrap().sign_bytes()), wanted);
             }
-            // Extensions without replay protection are signed as they are; this version refuses them.
+            // Extensions without replay protection are signed as they are, and only where the operator says so.
             (
                 Err(DecodeError::Answerable {
                     reason: Reason::UnprotectedExtension,
@@ -244,7 +246,14 @@ fn sign_bytes_of_vote_extensions() {
                 }),
                 None,
             ) => {
-                assert_eq!(expected["non_rp_sign_bytes"], input["non_rp_extension"]);
+                let allowed = codec(&message.chain_id, Raw::SignBytes).decode(&body);
+                let Ok(Request::Sign(request)) = allowed else {
+                    panic!("not signed: {case}");
+                };
+                assert_eq!(
+                    request.unprotected.unwrap().sign_bytes(),
+                    bytes(&expected["non_rp_sign_bytes"])
+                );
             }
             other => panic!("{other:?} for {case}"),
         }

@@ -290,6 +290,7 @@ impl Amino {
                 echo,
             },
             extension: None,
+            unprotected: None,
         }
     }
 

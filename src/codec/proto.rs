@@ -10,7 +10,8 @@ use crate::{
         strict::{Cursor, Fault, Place, Record, Schema, Unknown, Wire},
     },
     privval::{
-        BlockId, ChainId, ConsensusMsg, Echo, Hrs, Kind, Request, SignRequest, Timestamp, canonical,
+        BlockId, ChainId, ConsensusMsg, Echo, Hrs, Kind, Request, SignRequest, Timestamp,
+        Unprotected, canonical,
     },
 };
 
@@ -32,6 +33,9 @@ pub struct Options {
     pub chain_id: ChainId,
     /// Whether vote extensions get signed; without it a chain that uses them halts its validator.
     pub sign_extensions: bool,
+    /// Whether the node is of CometBFT v2, which wants a second extension signed, also where it is empty: that cannot be seen
+    /// in a request.
+    pub v2: bool,
     /// What becomes of bytes outside of consensus.
     pub raw: Raw,
 }
@@ -47,7 +51,7 @@ pub enum Raw {
         /// Prefixes of the unique IDs that are allowed.
         prefixes: Vec<String>,
     },
-    /// `SignBytes` of v1 and v2: no chain ID, no domain.
+    /// `SignBytes` of v1 and v2, and extensions without replay protection: no chain ID, no domain.
     SignBytes,
 }
 
@@ -230,9 +234,32 @@ impl Proto {
         };
         let extension = vote.bytes(9);
         let wanted = extension_wanted(&msg, extension, vote.bytes(11), request.flag(3))?;
-        let extension = (wanted && self.options.sign_extensions)
-            .then(|| canonical::extension(chain_id, hrs.height, hrs.round, extension));
-        Ok(SignRequest { msg, extension })
+        if !wanted || !self.options.sign_extensions {
+            return Ok(SignRequest {
+                msg,
+                extension: None,
+                unprotected: None,
+            });
+        }
+        Ok(SignRequest {
+            msg,
+            extension: Some(canonical::extension(
+                chain_id, hrs.height, hrs.round, extension,
+            )),
+            unprotected: self.unprotected(vote.bytes(11))?,
+        })
+    }
+
+    /// The second extension of v2. Its sign bytes are the extension itself: an application could have a vote signed as one.
+    fn unprotected(&self, extension: &[u8]) -> Result<Option<Unprotected>, Reason> {
+        if extension.is_empty() && !self.options.v2 {
+            return Ok(None);
+        }
+        if !extension.is_empty() && !matches!(self.options.raw, Raw::SignBytes) {
+            return Err(Reason::UnprotectedExtension);
+        }
+        let unprotected = canonical::unprotected_extension(extension);
+        unprotected.map(Some).ok_or(Reason::RawAmbiguous)
     }
 
     fn proposal(&mut self, body: &[u8], asked: &mut Option<Hrs>) -> Result<SignRequest, Reason> {
@@ -268,6 +295,7 @@ impl Proto {
         Ok(SignRequest {
             msg,
             extension: None,
+            unprotected: None,
         })
     }
 
@@ -357,8 +385,10 @@ fn extension_wanted(
     non_rp_extension: &[u8],
     skip: bool,
 ) -> Result<bool, Reason> {
-    if extension.len() > MAX_EXTENSION {
-        return Err(Reason::ExtensionTooLong(extension.len()));
+    for extension in [extension, non_rp_extension] {
+        if extension.len() > MAX_EXTENSION {
+            return Err(Reason::ExtensionTooLong(extension.len()));
+        }
     }
     if skip {
         return Ok(false);
@@ -366,10 +396,6 @@ fn extension_wanted(
     let extended = !extension.is_empty() || !non_rp_extension.is_empty();
     if extended && !msg.is_precommit_for_block() {
         return Err(Reason::UnexpectedExtension);
-    }
-    // Their sign bytes are the extension itself: an application could have a vote signed as one.
-    if !non_rp_extension.is_empty() {
-        return Err(Reason::UnprotectedExtension);
     }
     Ok(msg.is_precommit_for_block())
 }

@@ -7,7 +7,7 @@ use super::{
     proto::{MAX_EXTENSION, Options, Proto, Raw},
     *,
 };
-use crate::privval::{SignRequest, Step, Timestamp};
+use crate::privval::{SignRequest, Step, Timestamp, Unprotected};
 
 mod amino;
 mod mutants;
@@ -21,6 +21,7 @@ fn options(raw: Raw) -> Options {
     Options {
         chain_id: ChainId::new(CHAIN).expect("a chain ID"),
         sign_extensions: true,
+        v2: false,
         raw,
     }
 }
@@ -160,7 +161,7 @@ fn requests_of_every_kind_are_read() {
     assert_eq!(codec().decode(&[0x3a, 0x00]), Ok(Request::Ping));
     assert_eq!(codec().decode(&pub_key), Ok(Request::PubKey));
 
-    let SignRequest { msg, extension } = signed(&vote_bytes(|_| ()));
+    let SignRequest { msg, extension, .. } = signed(&vote_bytes(|_| ()));
     assert_eq!(msg.hrs.to_string(), "12345/2/2");
     assert_eq!(msg.block_id.map(|id| id.parts_total), Some(3));
     assert_eq!(msg.echo.validator_address, [0x0a; 20]);
@@ -168,7 +169,7 @@ fn requests_of_every_kind_are_read() {
     assert_eq!(msg.pol_round, -1);
     assert!(extension.is_some(), "an empty extension is signed too");
 
-    let SignRequest { msg, extension } = signed(&proposal_bytes(|it| it.pol_round = 1));
+    let SignRequest { msg, extension, .. } = signed(&proposal_bytes(|it| it.pol_round = 1));
     assert_eq!(
         (msg.hrs.step, msg.pol_round, extension),
         (Step::Proposal, 1, None)
@@ -250,6 +251,53 @@ fn an_extension_is_signed_on_a_precommit_for_a_block_and_nowhere_else() {
     assert_eq!(signed(&skipping(prevote)).extension, None);
     let largest = vote_bytes(|it| it.extension = vec![0; MAX_EXTENSION]);
     assert!(signed(&largest).extension.is_some());
+}
+
+#[test]
+fn the_second_extension_of_v2_is_signed_where_the_operator_says_so() {
+    let with = |v2, raw, extension: &[u8]| {
+        let mut codec = Proto::new(Options { v2, ..options(raw) });
+        match codec.decode(&vote_bytes(|it| it.non_rp_extension = extension.to_vec())) {
+            Ok(Request::Sign(request)) => Ok(request.unprotected),
+            Err(DecodeError::Answerable { reason, .. }) => Err(reason),
+            other => unreachable!("not a sign request: {other:?}"),
+        }
+    };
+    let bytes = |signed: Result<Option<Unprotected>, Reason>| {
+        signed.map(|it| it.map(|it| it.sign_bytes().to_vec()))
+    };
+    // An empty one cannot be seen: only the operator knows that the node wants it signed.
+    assert_eq!(bytes(with(false, Raw::Refuse, b"")), Ok(None));
+    assert_eq!(bytes(with(true, Raw::Refuse, b"")), Ok(Some(vec![])));
+    for v2 in [true, false] {
+        let refused = with(v2, Raw::Refuse, b"price");
+        assert_eq!(refused, Err(Reason::UnprotectedExtension));
+        let signed = with(v2, Raw::SignBytes, b"price");
+        assert_eq!(bytes(signed), Ok(Some(b"price".to_vec())));
+        let vote = signed_bytes();
+        assert_eq!(with(v2, Raw::SignBytes, &vote), Err(Reason::RawAmbiguous));
+    }
+    // Nothing is signed where no extension is.
+    let mut codec = Proto::new(Options {
+        v2: true,
+        ..options(Raw::SignBytes)
+    });
+    for message in [
+        skipping(vote()),
+        vote_bytes(|it| it.vote_type = 1),
+        vote_bytes(|it| it.block_id = None),
+    ] {
+        let Ok(Request::Sign(request)) = codec.decode(&message) else {
+            unreachable!("a vote");
+        };
+        assert_eq!((request.extension, request.unprotected), (None, None));
+    }
+}
+
+/// A vote for another block, as its sign bytes.
+fn signed_bytes() -> Vec<u8> {
+    let message = vote_bytes(|it| it.height += 1);
+    signed(&message).msg.sign_bytes.as_bytes().to_vec()
 }
 
 #[test]

@@ -355,6 +355,7 @@ fn codec_options(chain: &chain::Config, validator: &client::Config) -> proto::Op
     proto::Options {
         chain_id: chain.id.clone(),
         sign_extensions: chain.sign_extensions,
+        v2: validator.protocol.is_some_and(|pin| pin.spelling == "v2"),
         raw: if validator.sign_bytes {
             proto::Raw::SignBytes
         } else if validator.sign_raw_bytes.is_empty() {

@@ -1,6 +1,8 @@
 //! Canonical encodings: what a node hashes in its head when it verifies a signature (`protocol.md` 3, Go's `types/canonical.go`).
 
-use crate::privval::{BlockId, ChainId, Extension, Form, RawBytes, SignBytes, Step, Timestamp};
+use crate::privval::{
+    BlockId, ChainId, Extension, Form, RawBytes, SignBytes, Step, Timestamp, Unprotected,
+};
 
 mod amino;
 mod read;
@@ -191,13 +193,32 @@ pub fn raw_bytes(chain_id: &ChainId, raw_bytes: &[u8], unique_id: &str) -> Optio
 /// a value would make the consensus key equivocate behind the guard's back. Celestia's raw bytes have their own door, too.
 #[must_use]
 pub fn bare_bytes(value: &[u8]) -> Option<RawBytes> {
-    if value.is_empty() || reads_as_protobuf(value) || value.starts_with(RAW_BYTES_PREFIX) {
+    if value.is_empty() || passes_for_something_else(value) {
         return None;
     }
     Some(RawBytes {
         sign_bytes: value.into(),
         label: "SignBytes".to_owned(),
     })
+}
+
+/// The second extension of v2, as it is.
+///
+/// `None` where it could pass for something else, as in [`bare_bytes`]. An empty one passes for nothing.
+#[must_use]
+pub fn unprotected_extension(extension: &[u8]) -> Option<Unprotected> {
+    if passes_for_something_else(extension) {
+        return None;
+    }
+    Some(Unprotected {
+        sign_bytes: extension.into(),
+    })
+}
+
+/// Whether bytes without a domain of their own could be a vote, proposal, extension or heartbeat of any dialect, or Celestia's
+/// raw bytes.
+fn passes_for_something_else(bytes: &[u8]) -> bool {
+    reads_as_protobuf(bytes) || bytes.starts_with(RAW_BYTES_PREFIX)
 }
 
 /// The length prefix before a body whose timestamp lies at `start` and is `len` long.
@@ -430,5 +451,9 @@ mod tests {
         let raw = raw_bytes(&chain(), b"hello", "p2p-1").expect("raw bytes");
         assert_eq!(bare_bytes(raw.sign_bytes()), None);
         assert!(bare_bytes(b"randao reveal of epoch 7").is_some());
+        assert_eq!(unprotected_extension(raw.sign_bytes()), None);
+        assert_eq!(unprotected_extension(extension.sign_bytes()), None);
+        assert!(unprotected_extension(b"").is_some());
+        assert_eq!(bare_bytes(b""), None);
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     crypto::{PublicKey, Signature},
     privval::{
         Beat, ConsensusMsg, Echo, Extension, Heartbeat, Hrs, RawBytes, SignBytes, Timestamp,
+        Unprotected,
     },
     protection::store::{KeepError, Recorded},
 };
@@ -63,6 +64,14 @@ impl Permit {
             .then(|| Permitted(extension.sign_bytes()))
     }
 
+    /// The bytes of a second extension of v2, on a precommit for a block only, as with the first one.
+    #[must_use]
+    pub fn unprotected<'a>(&self, extension: &'a Unprotected) -> Option<Permitted<'a>> {
+        self.msg
+            .is_precommit_for_block()
+            .then(|| Permitted(extension.sign_bytes()))
+    }
+
     /// Turns the permit and its signatures into what may be sent back.
     ///
     /// # Errors
@@ -93,6 +102,7 @@ impl Permit {
             repeats: self.repeats,
             signature,
             extension_signature,
+            unprotected_signature: None,
             not_kept: None,
         })
     }
@@ -188,6 +198,7 @@ pub struct SignedMsg {
     repeats: bool,
     signature: Signature,
     extension_signature: Option<Signature>,
+    unprotected_signature: Option<Signature>,
     not_kept: Option<Box<KeepError>>,
 }
 
@@ -248,6 +259,31 @@ impl SignedMsg {
     #[must_use]
     pub fn extension_signature(&self) -> Option<&Signature> {
         self.extension_signature.as_ref()
+    }
+
+    /// The same with the signature over a second extension of v2.
+    ///
+    /// # Errors
+    /// `BadSignature` as in [`Permit::complete`].
+    pub fn with_unprotected(
+        mut self,
+        extension: &Unprotected,
+        signature: Signature,
+        key: &PublicKey,
+    ) -> Result<Self, BadSignature> {
+        let sound =
+            self.msg.is_precommit_for_block() && key.verifies(extension.sign_bytes(), &signature);
+        if !sound {
+            return Err(BadSignature);
+        }
+        self.unprotected_signature = Some(signature);
+        Ok(self)
+    }
+
+    /// The signature over the second extension of v2.
+    #[must_use]
+    pub fn unprotected_signature(&self) -> Option<&Signature> {
+        self.unprotected_signature.as_ref()
     }
 
     /// Whether this had been recorded before.

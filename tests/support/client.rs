@@ -161,6 +161,7 @@ impl Thread {
             codec: (parts.codec)(Proto::new(Options {
                 chain_id: chain.clone(),
                 sign_extensions: true,
+                v2: false,
                 raw: Raw::Refuse,
             })),
             sink: told.clone(),

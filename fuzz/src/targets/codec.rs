@@ -124,6 +124,7 @@ fn codec(mode: u8) -> Proto {
     Proto::new(Options {
         chain_id: ChainId::new(CHAIN).expect("a chain ID"),
         sign_extensions: true,
+        v2: false,
         raw: match mode % 3 {
             0 => Raw::Refuse,
             1 => Raw::Celestia {

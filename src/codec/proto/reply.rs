@@ -97,7 +97,9 @@ pub(super) fn signed(signed: &SignedMsg) -> Sum {
             extension: Vec::new(),
             extension_signature,
             non_rp_extension: Vec::new(),
-            non_rp_extension_signature: Vec::new(),
+            non_rp_extension_signature: signed
+                .unprotected_signature()
+                .map_or_else(Vec::new, |signature| signature.as_bytes().to_vec()),
         }),
         error: None,
     })

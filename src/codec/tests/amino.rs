@@ -98,7 +98,7 @@ fn requests_of_every_kind_are_read() {
         codec.begin(None).expect("any node");
         assert!(!codec.ends_with_its_connection());
     }
-    let SignRequest { msg, extension } =
+    let SignRequest { msg, extension, .. } =
         signed_by(&mut codec(), &vote_message(&block_id(), &time()));
     assert_eq!(msg.hrs.to_string(), "12345/2/2");
     assert_eq!(msg.block_id.map(|id| id.parts_total), Some(3));

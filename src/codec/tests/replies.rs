@@ -28,9 +28,19 @@ fn sign(request: SignRequest) -> SignedMsg {
         let permitted = permit.extension(extension).expect("a precommit");
         (extension, made(permitted.as_bytes()))
     });
-    permit
+    let unprotected = request.unprotected.as_ref().map(|extension| {
+        let permitted = permit.unprotected(extension).expect("a precommit");
+        (extension, made(permitted.as_bytes()))
+    });
+    let signed = permit
         .complete(signature, extension, &public)
-        .expect("sound signatures")
+        .expect("sound signatures");
+    match unprotected {
+        None => signed,
+        Some((extension, signature)) => signed
+            .with_unprotected(extension, signature, &public)
+            .expect("a sound signature"),
+    }
 }
 
 fn encoded(response: &Response<'_>) -> Vec<u8> {
@@ -170,4 +180,25 @@ fn try_again_is_an_empty_message_and_only_for_votes_and_proposals() {
     for kind in [Kind::Ping, Kind::PubKey, Kind::Raw] {
         assert!(!codec().try_again(kind, &mut Vec::new()));
     }
+}
+
+#[test]
+fn the_second_extension_of_v2_comes_back_as_its_signature_alone() {
+    let message = vote_bytes(|it| it.non_rp_extension = b"price".to_vec());
+    let Ok(Request::Sign(request)) = Proto::new(options(Raw::SignBytes)).decode(&message) else {
+        unreachable!("configured");
+    };
+    let pb::Sum::SignedVoteResponse(pb::SignedVoteResponse {
+        vote: Some(vote), ..
+    }) = reply(&Response::Signed(&sign(request)))
+    else {
+        unreachable!("a vote was signed");
+    };
+    let (key, _) = key();
+    assert_eq!(
+        vote.non_rp_extension_signature,
+        key.sign(b"price").to_bytes()
+    );
+    assert_eq!(vote.extension_signature.len(), 64);
+    assert_eq!((vote.extension, vote.non_rp_extension), (vec![], vec![]));
 }
