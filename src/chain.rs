@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-pub use self::waiting::{Attempt, NotOpen, Open, Served, Waiting};
+pub use self::waiting::{Attempt, Failed, NotOpen, Open, Served, Waiting};
 
 /// `[[chain]]`: one chain that keys sign for.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -11,7 +11,7 @@ use crate::{
 
 mod opening;
 
-pub use self::opening::{Error, Kms};
+pub use self::opening::{Error, Kms, Looked};
 
 /// A configuration whose cross-references all lead somewhere.
 #[derive(Debug)]

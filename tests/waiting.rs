@@ -22,7 +22,7 @@ use std::{
 use node_side::{Answer, Link, Validator};
 use running::{PATIENCE, PLAIN, Parts, Running, prevote};
 use tmkms::{
-    chain::{Chain, NotOpen, Served, Waiting},
+    chain::{Chain, Failed, NotOpen, Served, Waiting},
     crypto::{PublicKey, Signature},
     event::Event,
     keyring::{Signer, SignerError},
@@ -138,7 +138,10 @@ fn the_thread_of_a_chain_that_can_never_be_opened_ends() {
             tries += 1;
             Err(match tries {
                 1 => NotOpen::NotYet,
-                _ => NotOpen::Failed("the device has another key".into()),
+                _ => NotOpen::Failed(Failed {
+                    reason: "the device has another key".into(),
+                    hint: None,
+                }),
             })
         }))))
     });

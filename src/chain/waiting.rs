@@ -53,8 +53,17 @@ pub type Open = dyn FnMut() -> Result<Chain, NotOpen> + Send;
 pub enum NotOpen {
     /// The key is not there yet.
     NotYet,
-    /// No later try will do better, in one line.
-    Failed(String),
+    /// No later try will do better.
+    Failed(Failed),
+}
+
+/// Why a chain will never be open.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Failed {
+    /// What went wrong, in one line.
+    pub reason: String,
+    /// What the operator can do about it.
+    pub hint: Option<String>,
 }
 
 /// A chain that is opened by one of its clients' threads, whichever comes first, once that is possible.
@@ -63,7 +72,7 @@ pub struct Waiting(Mutex<State>);
 enum State {
     Waiting(Box<Open>),
     Open(Arc<Chain>),
-    Failed(String),
+    Failed(Failed),
 }
 
 impl Waiting {
@@ -75,10 +84,10 @@ impl Waiting {
 
     /// Why it will never be open, where that is so.
     #[must_use]
-    pub fn failure(&self) -> Option<String> {
+    pub fn failure(&self) -> Option<Failed> {
         // The one who holds the lock is trying, so nothing has failed.
         match &*self.lock()? {
-            State::Failed(reason) => Some(reason.clone()),
+            State::Failed(failed) => Some(failed.clone()),
             State::Waiting(_) | State::Open(_) => None,
         }
     }
@@ -100,8 +109,8 @@ impl Waiting {
                 Attempt::Open(chain)
             }
             Err(NotOpen::NotYet) => Attempt::NotYet,
-            Err(NotOpen::Failed(reason)) => {
-                *state = State::Failed(reason);
+            Err(NotOpen::Failed(failed)) => {
+                *state = State::Failed(failed);
                 Attempt::Failed
             }
         }
@@ -135,7 +144,10 @@ mod tests {
             assert!(tries < 3, "no try after the last one");
             Err(match tries {
                 1 => NotOpen::NotYet,
-                _ => NotOpen::Failed("another key".into()),
+                _ => NotOpen::Failed(Failed {
+                    reason: "another key".into(),
+                    hint: None,
+                }),
             })
         }))));
         assert!(matches!(served.try_open(), Attempt::NotYet));
@@ -145,7 +157,8 @@ mod tests {
         let Served::Waiting(waiting) = served else {
             unreachable!("as it was made");
         };
-        assert_eq!(waiting.failure().as_deref(), Some("another key"));
+        let failed = waiting.failure().expect("it failed");
+        assert_eq!(failed.reason, "another key");
     }
 
     #[test]

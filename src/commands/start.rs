@@ -48,6 +48,8 @@ enum News {
     Signal,
     /// A client's thread ended.
     ClientEnded,
+    /// Every device was looked for; the chains whose devices are there are open.
+    Looked,
 }
 
 /// Serve the configured validators (the default with -c)
@@ -79,21 +81,25 @@ fn run(config_path: &Path, sink: &Arc<dyn Sink>) -> Result<(), Failure> {
         warn(sink, warning.clone());
     }
     raise_descriptor_limit();
-    let kms = Kms::open(&plan, sink, &shutdown);
+    let kms = Kms::open(&plan, sink, &shutdown, Arc::new(Looked(news.clone())));
     if kms.clients.is_empty() {
         return Err(nothing_to_serve(kms.failed));
     }
     tell_failed(&kms.failed, sink);
     let waiting = waiting_chains(&kms.clients);
+    let is_one_open = kms
+        .clients
+        .iter()
+        .any(|c| matches!(c.chain, Served::Open(_)));
+    let may_serve = || is_one_open || waiting.values().any(|chain| chain.failure().is_none());
     let hsms = kms.hsms;
     let count = spawn_all(kms.clients, &news)?;
-    // Ready: the records are locked and the keys are open, but for those of devices that are not there. Without systemd these calls do nothing.
-    let _ = sd_notify::notify(&[NotifyState::Ready]);
-    serve(count, &heard, &shutdown, sink);
+    serve(count, &heard, &shutdown, sink, may_serve);
     close_sessions(&hsms);
     let failed = waiting.iter().filter_map(|(chain, waiting)| {
-        let reason = waiting.failure().filter(|_| !shutdown.is_requested())?;
-        Some(Failure::new(format!("chain {chain} cannot be served")).cause(reason))
+        let failed = waiting.failure().filter(|_| !shutdown.is_requested())?;
+        let failure = Failure::new(format!("chain {chain} cannot be served"));
+        Some(failure.cause(failed.reason).maybe_hint(failed.hint))
     });
     match failed.reduce(Failure::and) {
         Some(failure) => Err(failure),
@@ -109,7 +115,16 @@ fn close_sessions(hsms: &[Hsm]) {
     }
 }
 
-/// The chains that were not open at start.
+/// Sends `Looked` when the last of those who hold it has looked for its device.
+struct Looked(Sender<News>);
+
+impl Drop for Looked {
+    fn drop(&mut self) {
+        let _ = self.0.send(News::Looked);
+    }
+}
+
+/// The chains whose keys are in devices.
 fn waiting_chains(clients: &[Client]) -> BTreeMap<String, Arc<Waiting>> {
     let waiting = |client: &Client| match &client.chain {
         Served::Waiting(waiting) => Some((client.config.chain_id.to_string(), waiting.clone())),
@@ -139,7 +154,13 @@ fn spawn_all(clients: Vec<Client>, news: &Sender<News>) -> Result<usize, Failure
 }
 
 /// Waits until every client has ended, feeding the watchdog; after a signal at most for [`DRAIN`].
-fn serve(count: usize, heard: &Receiver<News>, shutdown: &Shutdown, sink: &Arc<dyn Sink>) {
+fn serve(
+    count: usize,
+    heard: &Receiver<News>,
+    shutdown: &Shutdown,
+    sink: &Arc<dyn Sink>,
+    may_serve: impl Fn() -> bool,
+) {
     let feed = sd_notify::watchdog_enabled().map(|period| period / 2);
     let mut running = count;
     let mut deadline: Option<Instant> = None;
@@ -153,6 +174,13 @@ fn serve(count: usize, heard: &Receiver<News>, shutdown: &Shutdown, sink: &Arc<d
         };
         match heard.recv_timeout(wait) {
             Ok(News::ClientEnded) => running -= 1,
+            // The records are locked and the keys are open, but for those of devices that are not there. Without systemd
+            // these calls do nothing.
+            Ok(News::Looked) if may_serve() => {
+                let _ = sd_notify::notify(&[NotifyState::Ready]);
+            }
+            // The threads of chains that can never be opened are about to end.
+            Ok(News::Looked) => {}
             Ok(News::Signal) => {
                 deadline.get_or_insert_with(|| Instant::now() + DRAIN);
                 let _ = sd_notify::notify(&[NotifyState::Stopping]);

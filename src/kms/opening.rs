@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    chain::{self, Chain, GuardedKey, NotOpen, Served, Waiting},
+    chain::{self, Chain, Failed, GuardedKey, NotOpen, Served, Waiting},
     client::{self, Client},
     codec::{node::Node, proto},
     config::ConsensusKey,
@@ -46,16 +46,24 @@ pub struct Kms {
 }
 
 impl Kms {
-    /// Opens keys and records. Chains that fail are in `failed`; one whose key may still come is served as soon as it is there.
+    /// Opens the soft keys and their records; chains that fail are in `failed`. Devices are started, and their chains are opened
+    /// by their clients' threads, so that nobody waits for a device but its own chains.
+    ///
+    /// `looked` is dropped when every device was looked for once, a bounded time after the threads were started.
     #[must_use]
-    pub fn open(plan: &Plan<'_>, sink: &Arc<dyn Sink>, shutdown: &Shutdown) -> Self {
-        let mut opened = Opened::new(sink, shutdown);
+    pub fn open(
+        plan: &Plan<'_>,
+        sink: &Arc<dyn Sink>,
+        shutdown: &Shutdown,
+        looked: Looked,
+    ) -> Self {
+        let mut opened = Opened::new(sink, shutdown, looked);
         let mut kms = Self {
             clients: Vec::new(),
             failed: Vec::new(),
             hsms: Vec::new(),
         };
-        // All devices are looked for at once; each chain then waits for its own.
+        // Devices come up while the rest is opened.
         for chain in &plan.chains {
             if !matches!(chain.key, ConsensusKey::Softsign(_)) {
                 // What cannot be started is told below, with the chain that needs it.
@@ -83,13 +91,21 @@ impl Kms {
     }
 }
 
-/// How long a start waits for devices, all of them together, before it goes on without those that are not there.
+/// Something that is dropped when every device was looked for once.
+pub type Looked = Arc<dyn Send + Sync>;
+
+/// How long after a start a chain is said to wait for its device.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
+
+/// How long each later try waits for an answer; long enough for a device that has come to be asked for a key, and short enough
+/// for a shutdown.
+const LATER_LOOK: Duration = Duration::from_millis(500);
 
 /// Keys, devices and identities that several chains share, each opened or started once.
 struct Opened<'a> {
     sink: &'a Arc<dyn Sink>,
     shutdown: &'a Shutdown,
+    looked: Looked,
     /// Until when devices are waited for.
     devices_by: Instant,
     keys: HashMap<&'a Path, Key>,
@@ -98,14 +114,23 @@ struct Opened<'a> {
     identities: HashMap<&'a Path, Arc<Identity>>,
 }
 
-/// One try for a chain's key. A call comes back soon, and tells a device that may come later from one that never will do.
-type KeySource = Box<dyn FnMut() -> Result<Key, ProviderError> + Send>;
+/// Where a chain's key comes from.
+enum KeySource {
+    /// It is here.
+    Open(Key),
+    /// It is in a device.
+    Device(AskDevice),
+}
+
+/// One try for a key in a device. A call comes back soon, and tells a device that may come later from one that never will do.
+type AskDevice = Box<dyn FnMut() -> Result<Key, ProviderError> + Send>;
 
 impl<'a> Opened<'a> {
-    fn new(sink: &'a Arc<dyn Sink>, shutdown: &'a Shutdown) -> Self {
+    fn new(sink: &'a Arc<dyn Sink>, shutdown: &'a Shutdown, looked: Looked) -> Self {
         Self {
             sink,
             shutdown,
+            looked,
             devices_by: Instant::now() + FIRST_LOOK,
             keys: HashMap::new(),
             ledgers: HashMap::new(),
@@ -117,19 +142,19 @@ impl<'a> Opened<'a> {
     /// Where a chain's key comes from. What is shared by several chains is opened or started here.
     fn key_source(&mut self, key: ConsensusKey<'a>) -> Result<KeySource, Error> {
         let devices_by = self.devices_by;
-        let patience = move || devices_by.saturating_duration_since(Instant::now());
+        let patience = move || {
+            let left = devices_by.saturating_duration_since(Instant::now());
+            left.max(LATER_LOOK)
+        };
         match key {
-            ConsensusKey::Softsign(config) => {
-                let key = self.soft_key(config)?;
-                Ok(Box::new(move || Ok(key.clone())))
-            }
+            ConsensusKey::Softsign(config) => Ok(KeySource::Open(self.soft_key(config)?)),
             ConsensusKey::YubiHsm { index, device, key } => {
                 let (hsm, id) = (self.hsm(index, device)?, key.key);
-                Ok(Box::new(move || hsm.key(id, patience())))
+                Ok(KeySource::Device(Box::new(move || hsm.key(id, patience()))))
             }
             ConsensusKey::Ledger { index, device } => {
                 let ledger = self.ledger(index, device)?;
-                Ok(Box::new(move || ledger.key(patience())))
+                Ok(KeySource::Device(Box::new(move || ledger.key(patience()))))
             }
         }
     }
@@ -174,8 +199,10 @@ fn open_clients<'a>(
     for validator in &plan.validators {
         identities.push(open_identity(validator, opened, sink)?);
     }
-    let source = opened.key_source(plan.key)?;
-    let chain = open_or_wait(plan.chain, source, sink)?;
+    let chain = match opened.key_source(plan.key)? {
+        KeySource::Open(key) => open_chain(plan.chain, key, sink.as_ref())?.into(),
+        KeySource::Device(ask) => wait_for(plan.chain, ask, sink, opened.looked.clone()),
+    };
     let clients = plan.validators.iter().zip(identities);
     Ok(clients
         .map(|(validator, identity)| Client {
@@ -192,35 +219,36 @@ fn open_clients<'a>(
         .collect())
 }
 
-/// The chain, if its key is there. Otherwise the chain waits, and its clients' threads open it.
-fn open_or_wait(
+/// A chain that its clients' threads open when its key is there.
+fn wait_for(
     config: &chain::Config,
-    mut source: KeySource,
+    ask: AskDevice,
     sink: &Arc<dyn Sink>,
-) -> Result<Served, Error> {
-    let error = match source() {
-        Ok(key) => return Ok(open_chain(config, key, sink.as_ref())?.into()),
-        Err(error) if error.is_transient() => error,
-        Err(error) => return Err(error.into()),
-    };
+    looked: Looked,
+) -> Served {
     let mut later = Later {
         config: config.clone(),
-        source,
+        ask,
         sink: sink.clone(),
+        looked: Some(looked),
         since: Instant::now(),
         told: String::new(),
     };
-    later.tell_waiting(&error);
-    Ok(Served::Waiting(Arc::new(Waiting::new(Box::new(
-        move || later.try_open(),
-    )))))
+    let open = move || {
+        let opened = later.try_open();
+        later.looked = None;
+        opened
+    };
+    Served::Waiting(Arc::new(Waiting::new(Box::new(open))))
 }
 
-/// A chain whose key is not there yet.
+/// A chain whose key is in a device.
 struct Later {
     config: chain::Config,
-    source: KeySource,
+    ask: AskDevice,
     sink: Arc<dyn Sink>,
+    /// Until the first try has ended.
+    looked: Option<Looked>,
     since: Instant,
     /// Why it waits, as it was told last.
     told: String,
@@ -228,13 +256,10 @@ struct Later {
 
 impl Later {
     fn try_open(&mut self) -> Result<Chain, NotOpen> {
-        let failed = match (self.source)() {
+        let failed = match (self.ask)() {
             Ok(key) => match open_chain(&self.config, key, self.sink.as_ref()) {
                 Ok(chain) => {
-                    let (id, waited) = (&self.config.id, self.since.elapsed().as_secs());
-                    let text =
-                        format!("chain {id}: its key is there after {waited} s, it is served now");
-                    notice(self.sink.as_ref(), text);
+                    self.tell_open();
                     return Ok(chain);
                 }
                 Err(error) => error,
@@ -245,12 +270,23 @@ impl Later {
             }
             Err(error) => error.into(),
         };
-        let reason = failed.with_hint();
         self.sink.tell(&Event::Stopped {
             chain: self.config.id.to_string(),
-            reason: format!("not served: {reason}"),
+            reason: format!("not served: {}", failed.with_hint()),
         });
-        Err(NotOpen::Failed(reason))
+        Err(NotOpen::Failed(Failed {
+            reason: event::in_one_line(&failed),
+            hint: failed.hint(),
+        }))
+    }
+
+    /// Says that the wait is over, if there was one.
+    fn tell_open(&self) {
+        if !self.told.is_empty() {
+            let (id, waited) = (&self.config.id, self.since.elapsed().as_secs());
+            let text = format!("chain {id}: its key is there after {waited} s, it is served now");
+            notice(self.sink.as_ref(), text);
+        }
     }
 
     /// Says why the chain waits, if that is not what was said last.

@@ -77,9 +77,9 @@ impl Home {
         .expect("a new file");
     }
 
-    fn open(&self, source: KeySource) -> Result<Served, Error> {
+    fn wait_for(&self, ask: AskDevice) -> Served {
         let sink: Arc<dyn Sink> = self.told.clone();
-        open_or_wait(&self.chain(), source, &sink)
+        wait_for(&self.chain(), ask, &sink, Arc::new(()))
     }
 }
 
@@ -87,7 +87,7 @@ impl Home {
 fn away_for(
     mut tries: u32,
     then: impl Fn() -> Result<Key, ProviderError> + Send + 'static,
-) -> KeySource {
+) -> AskDevice {
     Box::new(move || {
         let Some(left) = tries.checked_sub(1) else {
             return then();
@@ -107,17 +107,12 @@ fn a_chain_opens_when_its_key_is_there_and_both_are_told_once() {
     let key = home.key();
     home.make_record(&key);
     let public = key.signer.public_key().clone();
-    let served = home.open(away_for(3, move || Ok(key.clone())));
-    let served = served.expect("it waits");
-    assert!(matches!(served, Served::Waiting(_)));
-    for _ in 0..2 {
+    let served = home.wait_for(away_for(3, move || Ok(key.clone())));
+    for _ in 0..3 {
         assert!(matches!(served.try_open(), Attempt::NotYet));
     }
-    assert_eq!(
-        home.told
-            .how_often("it is not plugged in (hint: plug it in)"),
-        1
-    );
+    let why = "it is not plugged in (hint: plug it in)";
+    assert_eq!(home.told.how_often(why), 1);
     for _ in 0..2 {
         match served.try_open() {
             Attempt::Open(chain) => assert_eq!(*chain.public_key(), public),
@@ -128,11 +123,40 @@ fn a_chain_opens_when_its_key_is_there_and_both_are_told_once() {
 }
 
 #[test]
+fn of_a_key_that_is_there_at_once_no_wait_is_told() {
+    let home = Home::new();
+    let key = home.key();
+    home.make_record(&key);
+    let served = home.wait_for(away_for(0, move || Ok(key.clone())));
+    assert!(matches!(served.try_open(), Attempt::Open(_)));
+    assert_eq!(home.told.how_often("served"), 0);
+    assert_eq!(home.told.how_often("added consensus"), 1);
+}
+
+#[test]
+fn a_device_counts_as_looked_for_after_the_first_try_whatever_comes_of_it() {
+    let home = Home::new();
+    for tries in [0, 1] {
+        let looked = Arc::new(());
+        let sink: Arc<dyn Sink> = home.told.clone();
+        let served = wait_for(
+            &home.chain(),
+            away_for(tries, no_key),
+            &sink,
+            looked.clone(),
+        );
+        assert_eq!(Arc::strong_count(&looked), 2);
+        let _ = served.try_open();
+        assert_eq!(Arc::strong_count(&looked), 1);
+    }
+}
+
+#[test]
 fn a_record_that_does_not_open_when_the_key_comes_stops_that_chain_with_the_reason() {
     let home = Home::new();
     let key = home.key();
-    let served = home.open(away_for(1, move || Ok(key.clone())));
-    let served = served.expect("it waits");
+    let served = home.wait_for(away_for(1, move || Ok(key.clone())));
+    assert!(matches!(served.try_open(), Attempt::NotYet));
     for _ in 0..2 {
         assert!(matches!(served.try_open(), Attempt::Failed));
     }
@@ -140,26 +164,26 @@ fn a_record_that_does_not_open_when_the_key_comes_stops_that_chain_with_the_reas
     let Served::Waiting(waiting) = served else {
         unreachable!("it waited");
     };
-    let reason = waiting.failure().expect("it failed");
-    assert!(reason.contains("record"), "{reason}");
+    let failed = waiting.failure().expect("it failed");
+    assert!(failed.reason.contains("record"), "{failed:?}");
+    assert!(failed.hint.is_some());
+}
+
+fn no_key() -> Result<Key, ProviderError> {
+    Err(ProviderError::Unusable {
+        device: "device 7".into(),
+        reason: "it has no key 9".into(),
+        hint: None,
+    })
 }
 
 #[test]
 fn a_device_that_comes_without_the_key_stops_that_chain() {
     let home = Home::new();
-    let no_key = || {
-        Err(ProviderError::Unusable {
-            device: "device 7".into(),
-            reason: "it has no key 9".into(),
-            hint: None,
-        })
-    };
-    assert!(matches!(
-        home.open(away_for(0, no_key)),
-        Err(Error::Key(ProviderError::Unusable { .. }))
-    ));
-    let served = home.open(away_for(2, no_key)).expect("it waits");
-    assert!(matches!(served.try_open(), Attempt::NotYet));
+    let served = home.wait_for(away_for(2, no_key));
+    for _ in 0..2 {
+        assert!(matches!(served.try_open(), Attempt::NotYet));
+    }
     assert!(matches!(served.try_open(), Attempt::Failed));
     assert_eq!(home.told.how_often("it has no key 9"), 1);
 }
