@@ -149,8 +149,8 @@ fn a_new_device_gets_roles_wrap_keys_and_a_report_and_nothing_else() {
     let mut expected = expected_objects();
     expected.insert(3, (kind::WRAP_KEY, 2, format!("second:{STAMP}")));
     assert_eq!(objects(&hsm), expected);
-    // The half-open one of the admin's password, which was tried before there was an admin.
-    assert_eq!(hsm.device().open_sessions(), 1);
+    // Not even of the admin's password, which was tried before there was an admin.
+    assert_eq!(hsm.device().open_sessions(), 0);
     let report = log_in(&hsm, Role::Auditor).get_opaque(0xfffe).unwrap();
     assert!(String::from_utf8(report).unwrap().contains(&hsm.serial()));
     // The factory's password opens nothing any more.
@@ -251,8 +251,8 @@ fn fault_at(hsm: &Simulator, number: usize, fault: Fault) {
 #[test]
 fn one_fault_at_any_message_leaves_a_device_that_is_set_up_and_has_no_temporary_key() {
     let kit = Kit::new(None);
-    // The first ten find out how to log in.
-    for_each(10..messages(), |number| {
+    // The first eleven find out how to log in.
+    for_each(11..messages(), |number| {
         for fault in [Fault::DropBefore, Fault::DropAfter, Fault::SessionLost] {
             let hsm = Simulator::start(Options::default());
             fault_at(&hsm, number, fault);
@@ -267,7 +267,7 @@ fn one_fault_at_any_message_leaves_a_device_that_is_set_up_and_has_no_temporary_
 #[test]
 fn a_device_that_vanishes_at_any_message_is_taken_up_by_the_next_run() {
     let kit = Kit::new(None);
-    for_each((10..messages()).step_by(3), |number| {
+    for_each((11..messages()).step_by(3), |number| {
         let hsm = Simulator::start(Options::default());
         fault_at(&hsm, number, Fault::DropBefore);
         // It stays away for longer than anybody waits.

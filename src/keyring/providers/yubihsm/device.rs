@@ -343,7 +343,14 @@ fn establish(
         .map_err(DeviceError::Random)?;
     let hello = Hello::new(credentials.auth_key, challenge);
     let answer = transport.exchange(&hello.message(), Instant::now() + patience)?;
-    let (mut session, opening) = hello.answered(&answer, &credentials.keys)?;
+    let opening = hello.answered(&answer, &credentials.keys);
+    if let (Err(DeviceError::WrongPassword { .. }), Some(farewell)) =
+        (&opening, scp03::abandon(&answer))
+    {
+        // Else the half-open session would hold its slot until it expires. What comes back changes nothing.
+        let _ = transport.exchange(&farewell, Instant::now() + patience.min(FAREWELL));
+    }
+    let (mut session, opening) = opening?;
     let answer = transport.exchange(&opening, Instant::now() + patience)?;
     session.opened(&answer, credentials.auth_key)?;
     Ok((session, info))

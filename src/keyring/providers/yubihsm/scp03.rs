@@ -150,6 +150,16 @@ impl Hello {
     }
 }
 
+/// An AUTHENTICATE SESSION that cannot be right, for the session that a device has half opened: it is refused, and the slot is free
+/// again. It carries nothing that comes from a password. `answer`: that to CREATE SESSION.
+pub(super) fn abandon(answer: &[u8]) -> Option<[u8; 20]> {
+    let payload = plain_answer(Command::CREATE_SESSION, answer).ok()?.ok()?;
+    let mut message = [0; 20];
+    let [command, _, length, number, ..] = &mut message;
+    (*command, *length, *number) = (Command::AUTHENTICATE_SESSION.0, 17, *payload.first()?);
+    Some(message)
+}
+
 /// An open session's keys, chain and counter. Wiped when dropped.
 pub(super) struct Session {
     number: u8,

@@ -1,0 +1,235 @@
+//! `tmkms yubihsm …` as processes: many in a row, ended by a signal, asked at a terminal.
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test ends by panicking"
+)]
+
+#[path = "support/yubihsm/mod.rs"]
+mod simulator;
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{BufRead, BufReader, Read, Write},
+    os::unix::fs::OpenOptionsExt,
+    process::{Child, Command, Stdio},
+};
+
+use rustix::{
+    process::{Pid, Signal, kill_process},
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{LocalModes, tcgetattr},
+};
+use simulator::{Options, Simulator, words};
+
+/// A home whose configuration leads to a simulator.
+fn home(hsm: &Simulator) -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let text = format!(
+        "[[providers.yubihsm]]\nadapter = {{ type = \"http\", addr = \"tcp://{}\" }}\nauth = {{ key = 1, password = \"password\" }}\n",
+        hsm.addr()
+    );
+    let mut options = OpenOptions::new();
+    let options = options.write(true).create_new(true).mode(0o600);
+    let mut file = options.open(home.path().join("tmkms.toml")).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    home
+}
+
+fn tmkms(home: &tempfile::TempDir, arguments: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tmkms"));
+    command
+        .args(arguments.split(' '))
+        .current_dir(home.path())
+        .env_clear()
+        .env("HOME", home.path());
+    command
+}
+
+#[test]
+fn a_hundred_commands_in_a_row_leave_no_session_open() {
+    let hsm = Simulator::start(Options::default());
+    words::apply(&hsm, "ed25519 1 1");
+    let home = home(&hsm);
+    for number in 0..100 {
+        // Every other one fails: that is no reason to leave a session behind.
+        let arguments = match number % 4 {
+            0 => "yubihsm keys list",
+            1 => "yubihsm test 1 -n 1",
+            2 => "yubihsm keys generate 1",
+            _ => "yubihsm keys export -i 7 backup",
+        };
+        let output = tmkms(&home, arguments).output().unwrap();
+        assert_eq!(
+            output.status.success(),
+            number % 4 < 2,
+            "{number}: {output:?}"
+        );
+        assert_eq!(hsm.device().open_sessions(), 0, "{number}: {arguments}");
+    }
+}
+
+fn send(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).unwrap();
+}
+
+#[test]
+fn ctrl_c_ends_a_test_without_end_with_its_figures_and_without_its_session() {
+    for signal in [Signal::INT, Signal::TERM] {
+        let hsm = Simulator::start(Options::default());
+        words::apply(&hsm, "ed25519 1 1");
+        let home = home(&hsm);
+        let mut child = tmkms(&home, "yubihsm test 0x0001")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        for _ in 0..3 {
+            let line = lines.next().unwrap().unwrap();
+            assert!(
+                line.starts_with("Success signed message using key ID #1 in "),
+                "{line}"
+            );
+        }
+        send(&child, signal);
+        let rest: Vec<String> = lines.map(Result::unwrap).collect();
+        let [.., count, times] = rest.as_slice() else {
+            panic!("no figures: {rest:?}");
+        };
+        assert!(
+            count.contains(" signatures in ") && count.ends_with(" 0 failed"),
+            "{count}"
+        );
+        assert!(
+            times.starts_with("min ") && times.contains("median "),
+            "{times}"
+        );
+        assert!(child.wait().unwrap().success());
+        assert_eq!(hsm.device().open_sessions(), 0);
+    }
+}
+
+/// A terminal with a command at it.
+struct AtTerminal {
+    child: Child,
+    keyboard: File,
+    screen: String,
+    /// Keeps the terminal's other end open, so that its state can be looked at.
+    terminal: File,
+}
+
+impl AtTerminal {
+    fn run(mut command: Command) -> Self {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+        let terminal = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(name)
+            .unwrap();
+        let child = command
+            .stdin(terminal.try_clone().unwrap())
+            .stdout(terminal.try_clone().unwrap())
+            .stderr(terminal.try_clone().unwrap())
+            .spawn()
+            .unwrap();
+        Self {
+            child,
+            keyboard: File::from(master),
+            screen: String::new(),
+            terminal,
+        }
+    }
+
+    /// Reads the screen until something stands there.
+    fn wait_for(&mut self, text: &str) {
+        let mut buffer = [0; 1_024];
+        while !self.screen.contains(text) {
+            let count = self.keyboard.read(&mut buffer).unwrap();
+            self.screen
+                .push_str(&String::from_utf8_lossy(&buffer[..count]));
+        }
+    }
+
+    fn shows_what_is_typed(&self) -> bool {
+        tcgetattr(&self.terminal)
+            .unwrap()
+            .local_modes
+            .contains(LocalModes::ECHO)
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keyboard.write_all(keys.as_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn a_password_is_not_shown_at_a_terminal_which_is_then_as_it_was() {
+    let hsm = Simulator::start(Options::default());
+    words::apply(&hsm, "auth 2 operator all");
+    let home = home(&hsm);
+    let mut at = AtTerminal::run(tmkms(&home, "yubihsm keys list --auth-key 2"));
+    at.wait_for("Enter password for YubiHSM2 auth key 0x0002: ");
+    while at.shows_what_is_typed() {
+        std::thread::yield_now();
+    }
+    at.press("wrong\x15operatorr\x7f\r");
+    at.wait_for("no keys in this YubiHSM");
+    assert!(at.child.wait().unwrap().success());
+    assert!(!at.screen.contains("operator"), "{}", at.screen);
+    assert!(at.shows_what_is_typed());
+}
+
+#[test]
+fn ctrl_c_at_a_question_leaves_the_terminal_as_it_was_and_the_device_alone() {
+    let hsm = Simulator::start(Options::default());
+    let home = home(&hsm);
+    let mut at = AtTerminal::run(tmkms(&home, "yubihsm setup -r"));
+    at.wait_for("*** Enter mnemonic (separate words with spaces): ");
+    while at.shows_what_is_typed() {
+        std::thread::yield_now();
+    }
+    at.press("abandon abandon\x03");
+    at.wait_for("interrupted");
+    assert_eq!(at.child.wait().unwrap().code(), Some(1));
+    assert!(!at.screen.contains("abandon"), "{}", at.screen);
+    assert!(at.shows_what_is_typed());
+    assert!(hsm.device().asked.is_empty());
+}
+
+#[test]
+fn a_phrase_never_reaches_a_log() {
+    let hsm = Simulator::start(Options::default());
+    let home = home(&hsm);
+    let phrase = "abandon ".repeat(23) + "art";
+    let mut child = tmkms(&home, "-v yubihsm setup -r --write-report report.json")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let answers = format!("{phrase}\ny\n{}\n", hsm.serial());
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(answers.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let log = String::from_utf8(output.stderr).unwrap();
+    let report = fs::read_to_string(home.path().join("report.json")).unwrap();
+    for secret in ["abandon", "password-1", "483ec3f6"] {
+        assert!(
+            !log.contains(secret) && !report.contains(secret),
+            "{secret}"
+        );
+        assert!(
+            String::from_utf8_lossy(&output.stdout).contains(secret),
+            "{secret}"
+        );
+    }
+}
