@@ -8,12 +8,14 @@ use crate::targets::{Target, hold};
 
 const FILE: &str = "/nonexistent/tmkms.toml";
 
-const CORPUS: [&str; 6] = [
+const CORPUS: [&str; 8] = [
     include_str!("../../../tests/config/0.0.1.toml"),
     include_str!("../../../tests/config/0.1-tcp.toml"),
     include_str!("../../../tests/config/0.2-announcement.toml"),
     include_str!("../../../tests/config/0.5.toml"),
+    include_str!("../../../tests/config/0.5-devices.toml"),
     include_str!("../../../tests/config/0.15-devices.toml"),
+    include_str!("../../../tests/config/1.0-devices.toml"),
     include_str!("../../../tests/config/1.0.toml"),
 ];
 

@@ -15,6 +15,9 @@ use crate::{
     privval::ChainId,
 };
 
+/// How many chains a message names.
+const MOST_NAMES: usize = 10;
+
 /// A Ledger of 0.4 named no chain, since there was one keyring for all of them: its key signs for every chain that no other
 /// key is for.
 pub(super) fn route_ledgers(keys: &mut [Key<'_>], registered: &[ChainId], report: &mut Report<'_>) {
@@ -28,7 +31,11 @@ pub(super) fn route_ledgers(keys: &mut [Key<'_>], registered: &[ChainId], report
         if !matches!(key.route, Route::Every) {
             continue;
         }
-        let names: Vec<String> = free.iter().map(|id| format!("\"{id}\"")).collect();
+        let mut names: Vec<String> = free.iter().map(|id| format!("\"{id}\"")).collect();
+        if names.len() > MOST_NAMES {
+            names.truncate(MOST_NAMES);
+            names.push("…".to_owned());
+        }
         let names = names.join(", ");
         if free.is_empty() {
             report
