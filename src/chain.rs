@@ -86,12 +86,13 @@ impl Chain {
             max_height,
             strict_rounds: self.strict_rounds,
         };
-        let permit = self.consensus.guard.judge(request.msg, policy)?;
-        self.sign_permitted(
-            permit,
-            request.extension.as_ref(),
-            request.unprotected.as_ref(),
-        )
+        let SignRequest {
+            msg,
+            extension,
+            unprotected,
+        } = self.without_empty_extensions(request)?;
+        let permit = self.consensus.guard.judge(msg, policy)?;
+        self.sign_permitted(permit, extension.as_ref(), unprotected.as_ref())
     }
 
     /// Signs bytes outside of consensus.
@@ -114,6 +115,26 @@ impl Chain {
         let permit = HeartbeatPermit::for_heartbeat(heartbeat);
         let signature = signer.sign(permit.sign_bytes())?;
         Ok(permit.complete(signature, signer.public_key())?)
+    }
+
+    /// For a key that signs no vote extensions: the request without empty ones.
+    fn without_empty_extensions(
+        &self,
+        mut request: SignRequest,
+    ) -> Result<SignRequest, SignerError> {
+        let Key { provider, signer } = &self.consensus.key;
+        if signer.signs_extensions() {
+            return Ok(request);
+        }
+        let extension = request.extension.take().is_some_and(|e| !e.is_empty());
+        let unprotected = request.unprotected.take();
+        if extension || unprotected.is_some_and(|e| !e.sign_bytes().is_empty()) {
+            // A vote without it would be worth nothing, and the node that gets it ends.
+            return Err(SignerError::Final {
+                reason: format!("a key in {provider} signs no vote extensions"),
+            });
+        }
+        Ok(request)
     }
 
     fn sign_permitted(

@@ -29,6 +29,12 @@ pub trait Signer: Send + Sync {
     fn repeats_itself(&self) -> bool {
         true
     }
+
+    /// Whether the key can sign vote extensions. Where it cannot, an empty one is left out of the reply, and a precommit with any
+    /// other is refused before it is recorded.
+    fn signs_extensions(&self) -> bool {
+        true
+    }
 }
 
 /// Why a key did not sign. The reasons go to the log and to the node: one line, lower case, nothing secret.

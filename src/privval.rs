@@ -221,6 +221,7 @@ pub struct Echo {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Extension {
     sign_bytes: Box<[u8]>,
+    is_empty: bool,
 }
 
 impl Extension {
@@ -228,6 +229,12 @@ impl Extension {
     #[must_use]
     pub fn sign_bytes(&self) -> &[u8] {
         &self.sign_bytes
+    }
+
+    /// Whether the application had nothing to say: on a chain that does not use extensions, all are like that.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.is_empty
     }
 }
 

@@ -405,10 +405,23 @@ fn what_the_app_cannot_sign_is_refused_before_it_is_asked() {
     let reason = refused(long.sign(at(&long, Step::Proposal, 1, 0), None));
     assert!(reason.contains("128 bytes is too long"), "{reason}");
     assert_eq!(bench.simulator.signed().len(), 0);
-    let mut extended = at(&chain, Step::Precommit, 2, 0);
-    extended.extension = Some(canonical::extension(chain.id(), 2, 0, b"hello"));
-    let reason = refused(chain.sign(extended, None));
+}
+
+#[test]
+fn an_empty_vote_extension_is_left_out_and_any_other_is_refused_with_its_precommit() {
+    let (bench, chain) = Bench::ready();
+    let precommit = |extension: &[u8]| {
+        let mut request = at(&chain, Step::Precommit, 2, 0);
+        request.extension = Some(canonical::extension(chain.id(), 2, 0, extension));
+        chain.sign(request, None)
+    };
+    let reason = refused(precommit(b"hello"));
     assert!(reason.contains("no vote extensions"), "{reason}");
+    assert_eq!(bench.simulator.signed().len(), 0);
+    // Nothing was recorded for it either: another block may still be voted for.
+    prevote(&chain, 2).unwrap();
+    let signed = precommit(b"").unwrap();
+    assert_eq!(signed.extension_signature(), None);
 }
 
 #[test]

@@ -58,7 +58,6 @@ fn signer(simulator: &Simulator, addr: &str) -> SignerHome {
             [[chain]]
             id = "{CHAIN}"
             state_file = "state.json"
-            sign_extensions = false
 
             [[validator]]
             addr = "{addr}"

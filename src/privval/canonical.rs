@@ -163,6 +163,7 @@ pub fn extension(chain_id: &ChainId, height: i64, round: i64, extension: &[u8]) 
     let sign_bytes = [&prefix, &before, extension, &after].concat();
     Extension {
         sign_bytes: sign_bytes.into(),
+        is_empty: extension.is_empty(),
     }
 }
 

@@ -308,7 +308,7 @@ fn extensions_of_a_ledger(
                 .warning(
                     at,
                     format!(
-                        "the key of {} is in a Ledger, which signs no vote extensions: precommits with one are refused, and nodes of v0.38 to v0.40 ask for one with each block",
+                        "the key of {} is in a Ledger, which signs no vote extensions: an empty one is left out, and a precommit with any other is refused",
                         id.value
                     ),
                 )

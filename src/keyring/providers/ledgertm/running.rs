@@ -164,6 +164,10 @@ impl Signer for LedgerSigner {
     fn repeats_itself(&self) -> bool {
         false
     }
+
+    fn signs_extensions(&self) -> bool {
+        false
+    }
 }
 
 /// What signers and the thread tell each other.
