@@ -75,18 +75,13 @@ struct State {
     /// The newest is the last.
     finished: VecDeque<Finished>,
     looks: VecDeque<ObjectId>,
-    looked: HashMap<ObjectId, Looked>,
+    looked: HashMap<ObjectId, Result<Arc<Inspected>, Trouble>>,
     carried: VecDeque<Carried>,
 }
 
 struct Finished {
     message: Message,
     outcome: Result<Signature, Trouble>,
-    at: Instant,
-}
-
-struct Looked {
-    outcome: Result<Arc<Inspected>, Trouble>,
     at: Instant,
 }
 
@@ -111,26 +106,25 @@ impl Queue {
         }
     }
 
-    /// Waits at most `patience` for what is known about a key.
+    /// Waits at most `patience` for what is known about a key. Without patience it is looked at all the same, and the next call
+    /// finds what came of it. A failure is told once; asked again, so is the device.
     pub(super) fn look(&self, id: ObjectId, patience: Duration) -> Result<Arc<Inspected>, Trouble> {
         let asked = Instant::now();
         let mut state = self.lock();
         loop {
-            if let Some(looked) = state.looked.get(&id)
-                && (looked.outcome.is_ok() || looked.at >= asked)
-            {
-                return looked.outcome.clone();
+            if let Some(outcome) = state.take_looked(id) {
+                return outcome;
             }
             if let Some(trouble) = state.trouble.as_ref().filter(|trouble| !trouble.transient) {
                 return Err(trouble.clone());
             }
-            let left = patience.saturating_sub(asked.elapsed());
-            if left.is_zero() || state.stopped {
-                return Err(state.why_away());
-            }
             if !state.looks.contains(&id) {
                 state.looks.push_back(id);
                 self.changed.notify_all();
+            }
+            let left = patience.saturating_sub(asked.elapsed());
+            if left.is_zero() || state.stopped {
+                return Err(state.why_away());
             }
             state = self.wait(state, left);
         }
@@ -224,9 +218,7 @@ impl Queue {
 
     pub(super) fn looked(&self, id: ObjectId, outcome: Result<Inspected, Trouble>) {
         self.change(|state| {
-            let at = Instant::now();
-            let outcome = outcome.map(Arc::new);
-            state.looked.insert(id, Looked { outcome, at });
+            state.looked.insert(id, outcome.map(Arc::new));
         });
     }
 
@@ -283,6 +275,14 @@ impl State {
         let mut finished = self.finished.iter().rev();
         let finished = finished.find(|finished| finished.message == *message)?;
         (finished.outcome.is_ok() || finished.at >= asked).then(|| finished.outcome.clone())
+    }
+
+    /// What is known about a key: for good if it can sign, else once.
+    fn take_looked(&mut self, id: ObjectId) -> Option<Result<Arc<Inspected>, Trouble>> {
+        match self.looked.get(&id)? {
+            Ok(inspected) => Some(Ok(Arc::clone(inspected))),
+            Err(_) => self.looked.remove(&id),
+        }
     }
 
     /// False if the message waits already or is being signed.
@@ -399,6 +399,22 @@ mod tests {
             assert!(queue.carry(carried(&answer)));
         }
         assert!(!queue.carry(carried(&answer)));
+    }
+
+    #[test]
+    fn a_key_is_looked_at_although_nobody_waits_and_a_failure_is_told_once() {
+        let queue = Queue::default();
+        let look = || queue.look(1, Duration::ZERO).expect_err("nobody looked");
+        assert!(look().transient && look().transient);
+        let job = queue.next(Duration::ZERO, Session::Open);
+        assert!(matches!(job, Some(Job::Look(1))));
+        let missing = Trouble {
+            transient: false,
+            ..Trouble::passing("no such key")
+        };
+        queue.looked(1, Err(missing.clone()));
+        assert_eq!(look(), missing);
+        assert!(look().transient);
     }
 
     #[test]

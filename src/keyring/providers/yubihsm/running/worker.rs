@@ -26,8 +26,9 @@ use super::{
     trouble::Trouble,
 };
 
-/// A device forgets a session after 30 s without a command.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// A device forgets a session after 30 s without a command. Half of that leaves time for a second try; more often would be more
+/// lines in the log of a device that logs everything.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// The waits between two tries to open it, from the first to the longest.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));

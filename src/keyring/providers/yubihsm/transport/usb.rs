@@ -86,12 +86,18 @@ impl Usb {
     /// # Errors
     /// `TransportError` that says which are there instead, that this user may not open it, or that another program holds it.
     pub fn open(wanted: Option<SerialNumber>) -> Result<Self, TransportError> {
+        let mut attached = detect()?;
+        let serials = attached.iter_mut().map(|one| {
+            // Told below if it decides.
+            std::mem::replace(&mut one.serial, Err(TransportError::NoDevice))
+        });
+        let chosen = choose(serials.collect(), wanted)?;
         let Attached {
             bus,
             address,
             device,
             ..
-        } = choose(detect()?, wanted)?;
+        } = attached.swap_remove(chosen);
         let at = |error| cause(error, bus, address);
         let handle = device.open().map_err(at)?;
         // Setting the configuration that is set already would be a small reset.
@@ -155,24 +161,26 @@ impl fmt::Debug for Usb {
     }
 }
 
+/// Which of several devices with these serial numbers is meant.
 fn choose(
-    mut attached: Vec<Attached>,
+    serials: Vec<Result<SerialNumber, TransportError>>,
     wanted: Option<SerialNumber>,
-) -> Result<Attached, TransportError> {
-    let serials = attached.iter().filter_map(|one| one.serial.as_ref().ok());
-    let found: Vec<SerialNumber> = serials.copied().collect();
+) -> Result<usize, TransportError> {
+    let known = serials.iter().filter_map(|serial| serial.as_ref().ok());
+    let found: Vec<SerialNumber> = known.copied().collect();
     let Some(wanted) = wanted else {
-        return match attached.len() {
-            0 | 1 => attached.pop().ok_or(TransportError::NoDevice),
+        return match serials.len() {
+            0 => Err(TransportError::NoDevice),
+            1 => Ok(0),
             _ => Err(TransportError::Ambiguous { found }),
         };
     };
-    let is_wanted = |one: &Attached| one.serial.as_ref().ok() == Some(&wanted);
-    if let Some(at) = attached.iter().position(is_wanted) {
-        return Ok(attached.swap_remove(at));
+    let is_wanted = |one: &Result<_, _>| one.as_ref().ok() == Some(&wanted);
+    if let Some(at) = serials.iter().position(is_wanted) {
+        return Ok(at);
     }
     // One that does not say who it is could be the wanted one, so that is the error to tell.
-    match attached.into_iter().find_map(|one| one.serial.err()) {
+    match serials.into_iter().find_map(Result::err) {
         Some(error) => Err(error),
         None if found.is_empty() => Err(TransportError::NoDevice),
         None => Err(TransportError::NotAmong { wanted, found }),
@@ -232,5 +240,44 @@ fn cause(error: rusb::Error, bus: u8, address: u8) -> TransportError {
         rusb::Error::Busy => TransportError::Busy { bus, address },
         rusb::Error::NoDevice | rusb::Error::NotFound => TransportError::Gone,
         error => TransportError::Usb(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: SerialNumber = SerialNumber(1);
+    const TWO: SerialNumber = SerialNumber(2);
+
+    #[test]
+    fn the_wanted_device_is_chosen_or_it_is_said_why_not() {
+        let chosen = |serials: &[SerialNumber], wanted| {
+            choose(serials.iter().copied().map(Ok).collect(), wanted)
+        };
+        assert!(matches!(chosen(&[ONE], None), Ok(0)));
+        assert!(matches!(chosen(&[ONE, TWO], Some(TWO)), Ok(1)));
+        assert!(matches!(chosen(&[], None), Err(TransportError::NoDevice)));
+        let error = chosen(&[ONE, TWO], None).expect_err("which of them?");
+        assert_eq!(
+            error.to_string(),
+            "several YubiHSMs are plugged in: 0000000001, 0000000002"
+        );
+        let error = chosen(&[ONE], Some(TWO)).expect_err("another");
+        assert_eq!(
+            error.to_string(),
+            "no YubiHSM 0000000002 is plugged in, only 0000000001"
+        );
+    }
+
+    #[test]
+    fn a_device_that_may_not_be_asked_who_it_is_could_be_the_wanted_one() {
+        let access = || TransportError::Access { bus: 1, address: 7 };
+        let error = choose(vec![Ok(ONE), Err(access())], Some(TWO)).expect_err("no access");
+        assert!(matches!(error, TransportError::Access { .. }));
+        let chosen = choose(vec![Err(access()), Ok(TWO)], Some(TWO));
+        assert!(matches!(chosen, Ok(1)));
+        // The only one is opened, and says then that it may not be.
+        assert!(matches!(choose(vec![Err(access())], None), Ok(0)));
     }
 }
