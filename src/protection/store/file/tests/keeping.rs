@@ -10,6 +10,7 @@ use crate::{
     crypto::Signature,
     privval::ConsensusMsg,
     protection::{
+        Guard, Policy,
         rules::Record,
         store::{
             Claim, Store,
@@ -169,6 +170,29 @@ fn a_signature_that_cannot_be_kept_stops_nothing() {
         assert_granted(claim(&mut store, &prevote(4, 0xaa)));
         drop(store);
         assert_granted(claim(&mut disk.open().unwrap(), &prevote(5, 0xaa)));
+    }
+}
+
+#[test]
+fn a_signature_that_cannot_be_kept_leaves_all_the_same_and_says_so() {
+    let disk = Simulated::with_record(&Record::never_signed());
+    let guard = Guard::new(disk.open().unwrap());
+    for height in 1..4 {
+        let msg = prevote(height, 0xaa);
+        let made = signature(&msg);
+        let permit = guard.judge(msg.clone(), Policy::default()).unwrap();
+        let signed = permit.complete(made.clone(), None, &key(1)).unwrap();
+        disk.plan(Plan {
+            first: 0,
+            fault: Fault::Os(28),
+            for_ever: true,
+        });
+        let signed = guard.keep(signed);
+        disk.plan(Plan::NOTHING);
+        assert_eq!(*signed.signature(), made);
+        assert!(signed.not_kept().is_some());
+        let again = guard.judge(msg, Policy::default()).unwrap();
+        assert_eq!(again.kept(), Some(&made));
     }
 }
 
