@@ -22,6 +22,7 @@ use rustix::{
     termios::{LocalModes, tcgetattr},
 };
 use simulator::{Options, Simulator, words};
+use tmkms::keyring::providers::yubihsm::transport::usb;
 
 /// A home whose configuration leads to a simulator.
 fn home(hsm: &Simulator) -> tempfile::TempDir {
@@ -107,6 +108,37 @@ fn ctrl_c_ends_a_test_without_end_with_its_figures_and_without_its_session() {
         );
         assert!(child.wait().unwrap().success());
         assert_eq!(hsm.device().open_sessions(), 0);
+    }
+}
+
+#[test]
+fn detection_says_plainly_what_is_plugged_in_or_that_nothing_is() {
+    let home = tempfile::tempdir().unwrap();
+    let output = tmkms(&home, "yubihsm detect").output().unwrap();
+    let (stdout, stderr) = (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    );
+    match usb::detect() {
+        Ok(found) if !found.is_empty() => {
+            assert!(
+                stdout.starts_with("Detected YubiHSM2 USB devices:\n- Serial "),
+                "{stdout}"
+            );
+            assert_eq!(stdout.lines().count(), found.len() + 1);
+            assert!(output.status.success());
+        }
+        nothing => {
+            assert!(
+                stderr.starts_with("error: no YubiHSM2 devices detected!\n"),
+                "{stderr}"
+            );
+            assert!(stderr.contains("hint: plug one in; "), "{stderr}");
+            // Where USB cannot be looked at, that is said too.
+            let why = nothing.err().map(|error| format!("cause: {error}"));
+            assert!(stderr.contains(&why.unwrap_or_default()), "{stderr}");
+            assert_eq!((output.status.code(), stdout.as_str()), (Some(1), ""));
+        }
     }
 }
 

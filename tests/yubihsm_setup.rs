@@ -13,7 +13,7 @@ use std::{sync::Mutex, thread, time::Duration};
 
 use simulator::{
     Fault, Options, Simulator,
-    codes::{STORAGE_FAILED, command, kind},
+    codes::{INSUFFICIENT_PERMISSIONS, STORAGE_FAILED, command, kind},
 };
 use tmkms::keyring::providers::yubihsm::{
     Adapter, Algorithm, Capabilities, Credentials, Device, DeviceError, Domains, Label, NewObject,
@@ -265,6 +265,23 @@ fn one_fault_at_any_message_leaves_a_device_that_is_set_up_and_has_no_temporary_
 }
 
 #[test]
+fn one_refusal_at_any_message_leaves_a_device_without_a_temporary_key_and_says_how() {
+    let kit = Kit::new(None);
+    for_each((11..messages()).step_by(2), |number| {
+        let hsm = Simulator::start(Options::default());
+        fault_at(&hsm, number, Fault::Code(INSUFFICIENT_PERMISSIONS.0));
+        let left = kit.set_up(&hsm).map_err(|error| error.left);
+        assert!(!has_temporary_key(&hsm), "at {number}");
+        match left {
+            Ok(_) => assert_eq!(objects(&hsm), expected_objects(), "at {number}"),
+            Err(Left::Untouched) => drop(open(&hsm, &new_device()).unwrap()),
+            Err(Left::WithAdmin) => drop(log_in(&hsm, Role::Admin)),
+            Err(Left::Unknown) => panic!("the device was there: at {number}"),
+        }
+    });
+}
+
+#[test]
 fn a_device_that_vanishes_at_any_message_is_taken_up_by_the_next_run() {
     let kit = Kit::new(None);
     for_each((11..messages()).step_by(3), |number| {
@@ -296,7 +313,7 @@ fn a_command_that_is_refused_for_good_ends_without_a_temporary_key_and_says_how_
         let hsm = Simulator::start(Options::default());
         hsm.device()
             .refused
-            .insert(refusing, simulator::codes::INSUFFICIENT_PERMISSIONS);
+            .insert(refusing, INSUFFICIENT_PERMISSIONS);
         let error = set_up(&hsm).expect_err("refused");
         assert_eq!(error.left, left, "{error}");
         assert!(!has_temporary_key(&hsm));

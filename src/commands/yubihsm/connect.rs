@@ -120,6 +120,7 @@ impl Which {
             }
         };
         Ok(Reach {
+            served_at: running.map(|server| server.laddr),
             adapter,
             wanted: self.serial.or(hsm.serial_number),
             key,
@@ -161,6 +162,8 @@ impl Which {
 
 /// The way to a device, and who goes it.
 pub(super) struct Reach {
+    /// Where a running tmkms serves the device, if one does.
+    pub(super) served_at: Option<SocketAddr>,
     adapter: Adapter,
     wanted: Option<SerialNumber>,
     key: ObjectId,

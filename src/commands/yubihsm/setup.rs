@@ -74,6 +74,12 @@ impl Setup {
         if self.dry_run {
             return self.dry_run(&reach);
         }
+        if let Some(addr) = reach.served_at {
+            return Err(Failure::new(format!(
+                "`tmkms start` signs with the device: its connector_server answers at {addr}"
+            ))
+            .hint("stop it first; nothing was erased"));
+        }
         let restored = match self.restore {
             true => Some(self.phrase(&[])?),
             false => None,

@@ -85,7 +85,7 @@ impl Making<'_> {
         };
         let (path, id) = (&chain.state_file, &chain.id);
         let exists = path.symlink_metadata().is_ok();
-        let Some(key) = key.filter(|_| !matches!(self.source, Source::Nothing)) else {
+        if matches!(self.source, Source::Nothing) {
             note(&if exists {
                 format!("the record {} stays as it is", path.display())
             } else {
@@ -94,7 +94,12 @@ impl Making<'_> {
                 )
             });
             return Ok(());
-        };
+        }
+        let key = key.ok_or_else(|| {
+            Failure::new(
+                "the key is in the device, and this version makes no record for its algorithm",
+            )
+        })?;
         let change = match self.source {
             Source::File(source) => file::import(path, id, key, source),
             Source::Height(height) if exists => {
