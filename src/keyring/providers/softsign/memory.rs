@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 
+use curve25519_dalek::Scalar;
 use ed25519_dalek::{
     VerifyingKey,
     hazmat::{self, ExpandedSecretKey},
@@ -45,7 +46,8 @@ impl Secret {
         secret
     }
 
-    /// From a clamped scalar (32 bytes, little-endian) ‖ prefix (32 bytes).
+    /// From a scalar (32 bytes, little-endian) ‖ prefix (32 bytes). The scalar is clamped, as RFC 8032 makes it, or reduced by the group's
+    /// order, as a YubiHSM exports it: the same key, as long as nobody clamps it again.
     pub(super) fn expanded(bytes: &[u8; 64]) -> Self {
         let mut secret = Self::empty(Form::Expanded);
         secret.page.bytes.copy_from_slice(bytes);
@@ -103,7 +105,16 @@ impl Secret {
                 seed.copy_from_slice(self.page.bytes.split_at(32).0);
                 ExpandedSecretKey::from(&*seed)
             }
-            Form::Expanded => ExpandedSecretKey::from_bytes(&self.page.bytes),
+            Form::Expanded => {
+                let (mut scalar, mut hash_prefix) = (Zeroizing::new([0; 32]), [0; 32]);
+                let (first, second) = self.page.bytes.split_at(32);
+                scalar.copy_from_slice(first);
+                hash_prefix.copy_from_slice(second);
+                ExpandedSecretKey {
+                    scalar: Scalar::from_bytes_mod_order(*scalar),
+                    hash_prefix,
+                }
+            }
         }
     }
 }
@@ -148,19 +159,15 @@ mod tests {
         let signature = reference.sign(b"message").to_bytes();
         assert_eq!(secret.sign(b"message", &key), signature);
 
-        let expanded = secret.expand();
-        let mut bytes = [0; 64];
-        bytes
-            .split_at_mut(32)
-            .0
-            .copy_from_slice(&ed25519_dalek::SigningKey::from_bytes(&seed).to_scalar_bytes());
-        bytes
-            .split_at_mut(32)
-            .1
-            .copy_from_slice(&expanded.hash_prefix);
-        let secret = Secret::expanded(&bytes);
-        assert_eq!(secret.verifying_key(), key);
-        assert_eq!(secret.sign(b"message", &key), signature);
+        let reduced = reference.to_scalar().to_bytes();
+        let clamped = curve25519_dalek::scalar::clamp_integer(reference.to_scalar_bytes());
+        assert_ne!(reduced, clamped);
+        for scalar in [reduced, clamped] {
+            let bytes = [scalar, secret.expand().hash_prefix].concat();
+            let secret = Secret::expanded(bytes.as_slice().try_into().expect("64 bytes"));
+            assert_eq!(secret.verifying_key(), key);
+            assert_eq!(secret.sign(b"message", &key), signature);
+        }
     }
 
     #[test]

@@ -132,7 +132,7 @@ pub enum KeyError {
     /// 64 bytes that are neither seed and public key nor an expanded key.
     #[error("the second half is not the public key of the first, and the first is no expanded key")]
     Halves,
-    /// 96 bytes whose public key belongs to another key, or whose scalar is not clamped.
+    /// 96 bytes whose public key belongs to another key.
     #[error("the public key in the file is not that of its scalar")]
     Expanded,
     /// Not the JSON of a key file.
@@ -248,15 +248,13 @@ fn sixty_four(bytes: &[u8; 64]) -> Result<Secret, KeyError> {
     }
 }
 
-/// A YubiHSM's export: scalar in big-endian ‖ prefix ‖ public key.
+/// A YubiHSM's export: scalar in big-endian ‖ prefix ‖ public key. A device reduces the scalar by the group's order, Yubico's tool for
+/// making backups elsewhere leaves it clamped; that it is the right one, the public key says.
 fn ninety_six(bytes: &[u8; 96]) -> Result<Secret, KeyError> {
     let (private, public_key) = bytes.split_at(64);
     let mut expanded = Zeroizing::new([0; 64]);
     expanded.copy_from_slice(private);
     expanded.split_at_mut(32).0.reverse();
-    if !is_clamped(expanded.split_at(32).0) {
-        return Err(KeyError::Expanded);
-    }
     let secret = Secret::expanded(&expanded);
     if is_key(&secret.verifying_key(), public_key) {
         Ok(secret)
@@ -455,6 +453,30 @@ mod tests {
             assert_eq!(parse(&bytes, None), Ok(public()));
             assert_eq!(parse(&bytes, Some(format)), Ok(public()));
         }
+    }
+
+    /// Of a device, from the test files of the signstar project (`signstar_yubihsm2::backup`), which have its seed too.
+    #[test]
+    fn the_export_of_a_device_opens_and_signs_what_its_seed_signs() {
+        use ed25519_dalek::Signer;
+
+        let exported = concat!(
+            "0751707a4b55ad0614b5c71d93bf9d66939d85f995df0e291133b3269266d20f",
+            "a137a61588d7b8b6b53e8fdf3e9f13e4b357659e8189cfbabfcedc942c53cb73",
+            "fc9d882412243cbcb5994ea9884a0ed296cb2f2a4f02ee0067edca645728fc2c",
+        );
+        let exported = hex::decode(exported).expect("hex");
+        let secret = consensus(&base64::encode(&exported), None).expect("opens");
+        assert!(exported.ends_with(secret.verifying_key().as_bytes()));
+        let seed = "497a8d9c4f7d93c961cf700f859b11d804fe5847cf8b3faae5f63620ce0c5456";
+        let seed = hex::decode(seed).expect("hex");
+        let seed = SigningKey::try_from(seed.as_slice()).expect("a seed");
+        assert_eq!(
+            secret.sign(b"vote", &secret.verifying_key()),
+            seed.sign(b"vote").to_bytes()
+        );
+        let written = secret.file_bytes(secret.verifying_key().as_bytes());
+        assert_eq!(*written, exported);
     }
 
     #[test]
