@@ -235,6 +235,14 @@ pub(super) fn limits_of_ledgers(draft: &Draft<'_>, report: &mut Report<'_>) {
         let keys = draft.keys.iter();
         keys.filter(|key| matches!(key.place, Place::Ledger { .. }))
     };
+    for key in ledger_keys() {
+        if let [_, second, ..] = key.chains() {
+            let what = "a Ledger's app keeps one height and round for all chains: the chain that is behind gets no signature";
+            report
+                .warning(second.at, what)
+                .remedy("give each chain a Ledger of its own");
+        }
+    }
     for id in ledger_keys().flat_map(Key::chains) {
         length_for_a_ledger(id, report);
         let chain = draft.chains.iter().find(|chain| chain.id.value == id.value);

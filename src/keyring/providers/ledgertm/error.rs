@@ -110,7 +110,7 @@ impl LedgerError {
                 "name one: `path = \"/dev/hidraw0\"` (or `serial`) in [[providers.ledgertm]], `--path` for a command"
             }
             Self::Open { .. } => {
-                "let tmkms use it: install contrib/udev/70-tmkms.rules and plug the device in again"
+                "let tmkms use it: install contrib/udev/60-tmkms-ledger.rules and plug the device in again"
             }
             Self::InUse { .. } => "stop the other tmkms first: one process talks to a Ledger",
             Self::Emulator(_) => {
