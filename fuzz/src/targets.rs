@@ -1,5 +1,7 @@
 //! The readers under test, each with what must hold for every input.
 
+mod amino;
+mod amino_handshake;
 mod codec;
 mod config;
 mod frame;
@@ -8,7 +10,16 @@ mod key;
 mod record;
 
 /// In the order of `.ci/fuzz`.
-pub(crate) const NAMES: [&str; 6] = ["frame", "handshake", "codec", "config", "key", "record"];
+pub(crate) const NAMES: [&str; 8] = [
+    "frame",
+    "handshake",
+    "codec",
+    "config",
+    "key",
+    "record",
+    "amino",
+    "amino_handshake",
+];
 
 /// One reader.
 pub(crate) trait Target {
@@ -37,6 +48,8 @@ pub(crate) fn open(name: &str) -> Option<Box<dyn Target>> {
         "frame" => Box::new(frame::Frames),
         "handshake" => Box::new(handshake::Handshakes::new()),
         "codec" => Box::new(codec::Codecs),
+        "amino" => Box::new(amino::Aminos),
+        "amino_handshake" => Box::new(amino_handshake::AminoHandshakes::new()),
         "config" => Box::new(config::Configs),
         "key" => Box::new(key::Keys::new()),
         "record" => Box::new(record::Records::new()),

@@ -114,7 +114,13 @@ impl Hello {
         self,
         message: &[u8; legacy::EPHEMERAL],
     ) -> Result<AwaitingProof, HandshakeError> {
-        let agreed = self.agree(legacy::read_ephemeral(message)?)?;
+        let theirs = legacy::read_ephemeral(message)?;
+        let agreed = self.agree(theirs)?;
+        // The challenge up to v0.32 does not cover the keys, so that nothing else would notice a change of the one bit that
+        // X25519 does not look at. Nobody sets it.
+        if theirs.last().is_some_and(|byte| byte & 0x80 != 0) {
+            return Err(HandshakeError::Ephemeral);
+        }
         Ok(AwaitingProof::new(&agreed))
     }
 
