@@ -35,9 +35,10 @@ const REDIAL: Duration = Duration::from_millis(900);
 /// The longest wait after handshakes that fail one after the other: an old node's listener dies of too many.
 const BACK_OFF_LIMIT: Duration = Duration::from_secs(10);
 
-/// The first and the longest wait between two tries to open a chain whose key is not there yet.
+/// The first and the longest wait between two tries to open a chain whose key is not there yet. A node that starts gives up
+/// after 3 s without a signer.
 const OPEN_AGAIN: Duration = Duration::from_millis(500);
-const OPEN_AGAIN_LIMIT: Duration = Duration::from_secs(5);
+const OPEN_AGAIN_LIMIT: Duration = Duration::from_secs(2);
 
 /// `[[validator]]`: one node to serve.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -101,6 +101,9 @@ const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// for a shutdown.
 const LATER_LOOK: Duration = Duration::from_millis(500);
 
+/// How long after one reason for a wait another one is told.
+const NEWS: Duration = Duration::from_secs(10);
+
 /// Keys, devices and identities that several chains share, each opened or started once.
 struct Opened<'a> {
     sink: &'a Arc<dyn Sink>,
@@ -232,7 +235,7 @@ fn wait_for(
         sink: sink.clone(),
         looked: Some(looked),
         since: Instant::now(),
-        told: String::new(),
+        told: None,
     };
     let open = move || {
         let opened = later.try_open();
@@ -250,8 +253,8 @@ struct Later {
     /// Until the first try has ended.
     looked: Option<Looked>,
     since: Instant,
-    /// Why it waits, as it was told last.
-    told: String,
+    /// Why it waits, as it was told last, and when.
+    told: Option<(String, Instant)>,
 }
 
 impl Later {
@@ -282,7 +285,7 @@ impl Later {
 
     /// Says that the wait is over, if there was one.
     fn tell_open(&self) {
-        if !self.told.is_empty() {
+        if self.told.is_some() {
             let (id, waited) = (&self.config.id, self.since.elapsed().as_secs());
             let text = format!("chain {id}: its key is there after {waited} s, it is served now");
             notice(self.sink.as_ref(), text);
@@ -292,12 +295,16 @@ impl Later {
     /// Says why the chain waits, if that is not what was said last.
     fn tell_waiting(&mut self, error: &ProviderError) {
         let text = with_hint(error, error.hint());
-        if text != self.told {
+        let is_news = self.told.as_ref().is_none_or(|(told, at)| {
+            // A device that fails in turns, now so and now so, is told of now and then.
+            text != *told && at.elapsed() > NEWS
+        });
+        if is_news {
             self.sink.tell(&Event::Warning {
                 subject: format!("chain {}", self.config.id),
                 text: format!("not served until its key is there: {text}"),
             });
-            self.told = text;
+            self.told = Some((text, Instant::now()));
         }
     }
 }
