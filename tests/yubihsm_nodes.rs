@@ -51,7 +51,7 @@ fn device() -> (Simulator, [u8; 32]) {
     let mut admin = Device::open(&of(&simulator, LONG), None, &factory).unwrap();
     let object = |id, capabilities| NewObject {
         id,
-        label: Label::new("tmkms test"),
+        label: Label::new(target::LABEL),
         domains: Domains::ONE,
         capabilities,
     };

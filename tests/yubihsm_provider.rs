@@ -123,7 +123,7 @@ fn raw(text: &str) -> RawBytes {
 fn new_key(capabilities: Capabilities) -> NewObject {
     NewObject {
         id: KEY,
-        label: Label::new("tmkms test"),
+        label: Label::new(target::LABEL),
         domains: Domains::ONE,
         capabilities,
     }

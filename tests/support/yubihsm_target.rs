@@ -19,8 +19,8 @@ use std::{
 };
 
 use tmkms::keyring::providers::yubihsm::{
-    Adapter, Auth, Config, Credentials, Device, DeviceError, Password, PasswordSource,
-    SerialNumber, StaticKeys,
+    Adapter, Auth, Config, Credentials, Device, DeviceError, Filter, Label, Password,
+    PasswordSource, SerialNumber, StaticKeys,
 };
 use zeroize::Zeroizing;
 
@@ -28,6 +28,9 @@ use crate::simulator::{Options, Simulator};
 
 /// A real device has sixteen sessions, and one program on its USB.
 static REAL: Mutex<()> = Mutex::new(());
+
+/// The label of everything that a test stores.
+pub const LABEL: &str = "tmkms test";
 
 /// How long one command may take where nothing is to go wrong.
 pub const LONG: Duration = Duration::from_secs(5);
@@ -53,13 +56,27 @@ impl Target {
                 http(host, port.parse().unwrap(), LONG)
             }
         };
-        Self {
+        let target = Self {
             adapter,
             serial: env::var("TMKMS_TEST_YUBIHSM_SERIAL")
                 .ok()
                 .map(|serial| serial.parse().unwrap()),
             simulator: None,
             _alone: Some(REAL.lock().unwrap_or_else(PoisonError::into_inner)),
+        };
+        target.clean();
+        target
+    }
+
+    /// Deletes what a test that failed has left.
+    fn clean(&self) {
+        let mut device = self.open();
+        let left = Filter {
+            label: Some(Label::new(LABEL)),
+            ..Filter::default()
+        };
+        for entry in device.list_objects(&left).unwrap() {
+            device.delete_object(entry.id, entry.object_type).unwrap();
         }
     }
 
