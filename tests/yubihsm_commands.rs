@@ -142,6 +142,39 @@ fn detection_says_plainly_what_is_plugged_in_or_that_nothing_is() {
     }
 }
 
+#[test]
+fn a_setup_that_is_interrupted_after_the_reset_finishes_first() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let hsm = Simulator::start(Options::default());
+        let home = home(&hsm);
+        let mut child = tmkms(&home, "yubihsm setup")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let answers = format!("y\n{}\n", hsm.serial());
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(answers.as_bytes())
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let erased = lines.any(|line| line.unwrap() == "erased the device");
+        assert!(erased);
+        send(&child, signal);
+        let last = lines.last().unwrap().unwrap();
+        assert!(
+            last.starts_with("now put the validator's password"),
+            "{last}"
+        );
+        assert!(child.wait().unwrap().success());
+        assert_eq!(hsm.device().objects.len(), 6);
+        assert_eq!(hsm.device().open_sessions(), 0);
+    }
+}
+
 /// A terminal with a command at it.
 struct AtTerminal {
     child: Child,

@@ -8,6 +8,8 @@
 
 #[path = "support/yubihsm/mod.rs"]
 mod simulator;
+#[path = "support/yubihsm_target.rs"]
+mod target;
 
 use std::{sync::Mutex, thread, time::Duration};
 
@@ -15,6 +17,7 @@ use simulator::{
     Fault, Options, Simulator,
     codes::{INSUFFICIENT_PERMISSIONS, STORAGE_FAILED, command, kind},
 };
+use target::Target;
 use tmkms::keyring::providers::yubihsm::{
     Adapter, Algorithm, Capabilities, Credentials, Device, DeviceError, Domains, Label, NewObject,
     ObjectType, Password, SerialNumber, StaticKeys, Status,
@@ -38,6 +41,11 @@ fn open(hsm: &Simulator, credentials: &Credentials) -> Result<Device, DeviceErro
         timeout: Duration::from_secs(5),
     };
     Device::open(&adapter, None, credentials)
+}
+
+/// Opens a session with the device of a test that a real one can have.
+fn on(target: &Target, credentials: &Credentials) -> Result<Device, DeviceError> {
+    Device::open(&target.adapter, target.serial, credentials)
 }
 
 fn log_in(hsm: &Simulator, role: Role) -> Device {
@@ -171,11 +179,20 @@ fn everything_that_was_on_the_device_is_gone() {
 
 #[test]
 fn each_role_can_do_its_work_and_what_it_may_not_is_refused_with_the_capability_named() {
-    let hsm = Simulator::start(Options::default());
-    set_up(&hsm).unwrap();
+    let Some(target) = Target::to_be_erased() else {
+        return;
+    };
+    let log_in = |role| on(&target, &login(&phrase(), role)).unwrap();
+    let kit = Kit::new(None);
+    let open = |credentials: &Credentials| on(&target, credentials);
+    let session = open(&new_device()).unwrap();
+    let run = kit
+        .provision
+        .run(session, &|| open(&new_device()), &open, &mut |_| {});
+    run.unwrap();
     let exportable = Capabilities::SIGN_EDDSA.with(Capabilities::EXPORTABLE_UNDER_WRAP);
 
-    let mut operator = log_in(&hsm, Role::Operator);
+    let mut operator = log_in(Role::Operator);
     operator
         .generate_asymmetric_key(&key(7, exportable), Algorithm::ED25519)
         .unwrap();
@@ -194,7 +211,7 @@ fn each_role_can_do_its_work_and_what_it_may_not_is_refused_with_the_capability_
     refused(operator.delete_object(7, ObjectType::ASYMMETRIC_KEY));
     assert!(refused(operator.reset()).contains("reset-device"));
 
-    let mut validator = log_in(&hsm, Role::Validator);
+    let mut validator = log_in(Role::Validator);
     validator.sign_eddsa(7, b"vote").unwrap();
     let new = key(9, Capabilities::SIGN_EDDSA);
     let answer = validator.generate_asymmetric_key(&new, Algorithm::ED25519);
@@ -204,16 +221,18 @@ fn each_role_can_do_its_work_and_what_it_may_not_is_refused_with_the_capability_
     // It does not even see the wrap key's capability: neither key nor domain would help.
     assert!(refused(answer).contains("export-wrapped"));
 
-    let mut auditor = log_in(&hsm, Role::Auditor);
+    let mut auditor = log_in(Role::Auditor);
     auditor.log_entries().unwrap();
     assert!(refused(auditor.sign_eddsa(7, b"vote")).contains("sign-eddsa"));
     let answer = auditor.import_wrapped(PRIMARY_WRAP_KEY, &wrapped);
     assert!(refused(answer).contains("import-wrapped"));
 
-    let mut admin = log_in(&hsm, Role::Admin);
+    let mut admin = log_in(Role::Admin);
     admin.delete_object(7, ObjectType::ASYMMETRIC_KEY).unwrap();
-    let back = log_in(&hsm, Role::Operator).import_wrapped(PRIMARY_WRAP_KEY, &wrapped);
+    let back = log_in(Role::Operator).import_wrapped(PRIMARY_WRAP_KEY, &wrapped);
     assert_eq!(back.unwrap(), (ObjectType::ASYMMETRIC_KEY, 7));
+    // A device that was lent goes back as it came from the factory.
+    admin.reset().unwrap();
 }
 
 /// How many messages a set-up takes.

@@ -1,8 +1,15 @@
 //! `tmkms yubihsm`: the hands on a YubiHSM2.
 
-use std::time::SystemTime;
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::SystemTime,
+};
 
 use clap::Subcommand;
+use signal_hook::{
+    consts::{SIGHUP, SIGINT, SIGTERM},
+    flag,
+};
 
 use crate::{
     application::logging::Timestamp,
@@ -63,6 +70,17 @@ fn object_id(typed: &str) -> Result<u16, String> {
         Ok(id) if !is_signed => Ok(id),
         _ => Err("an ID is 1 to 65534, decimal or hexadecimal after 0x".into()),
     }
+}
+
+/// The first signal is only noted, so that a command ends in its own time, with its session closed; the second ends the process.
+fn defer_signals() -> Result<Arc<AtomicBool>, Failure> {
+    let seen = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        flag::register_conditional_shutdown(signal, 130, Arc::clone(&seen))
+            .and_then(|_| flag::register(signal, Arc::clone(&seen)))
+            .map_err(|error| Failure::new("cannot wait for signals").cause(error.to_string()))?;
+    }
+    Ok(seen)
 }
 
 /// The time for labels and reports: RFC 3339 in seconds.

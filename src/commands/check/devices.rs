@@ -110,6 +110,18 @@ impl Look<'_> {
                 KeyType::Account => self.account_key(key, session)?,
             }
         }
+        let setup = yubihsm::setup::TEMPORARY_KEY;
+        let left = session
+            .device
+            .object_info(setup, ObjectType::AUTHENTICATION_KEY)?;
+        if left.is_some() {
+            let what = format!(
+                "{}: authentication key {setup:#06x}, which may do everything, is left of an interrupted setup",
+                session.name
+            );
+            let remedy = "`tmkms yubihsm setup -r` with the phrase removes it";
+            self.findings.warning(what, Some(remedy.into()));
+        }
         match yubihsm::held(&mut session.device)? {
             Some(held) if !needed.is_empty() => self.in_vain(held, needed, session),
             Some(_) | None => {}

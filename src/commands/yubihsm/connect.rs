@@ -296,6 +296,17 @@ impl Opened {
             .maybe_hint(error.hint())
     }
 
+    /// As [`Opened::failed`], of a command that changes the device: where no answer came, it may be done all the same.
+    pub(super) fn failed_to_change(&self, what: &str, error: &DeviceError) -> Failure {
+        let failure = self.failed(what, error);
+        if error.ends_the_session() {
+            failure
+                .hint("the device may have done it all the same: `tmkms yubihsm keys list` tells")
+        } else {
+            failure
+        }
+    }
+
     /// What the configuration says about a key.
     pub(super) fn configured_key(&self, id: u16) -> Option<&KeyConfig> {
         let hsm = self.config.yubihsm.get(self.index)?;

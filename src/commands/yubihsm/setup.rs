@@ -16,7 +16,7 @@ use crate::{
         yubihsm::{
             Which,
             connect::{Login, Reach},
-            now,
+            defer_signals, now,
         },
     },
     key_file,
@@ -127,6 +127,8 @@ impl Setup {
         let stamp = now();
         let report = Report::new(serial, hostname(), env::var("LOGNAME").ok(), &stamp);
         let report = report.map_err(|error| no_random_numbers(&error))?;
+        // From here on a device could be left half set up: Ctrl-C has to wait, or to be pressed twice.
+        defer_signals()?;
         Provision::new(phrase, second, report.clone(), &stamp)
             .run(
                 device,

@@ -3,24 +3,17 @@
 use std::{
     fmt::Write as _,
     num::NonZeroU32,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::Ordering,
     thread,
     time::{Duration, Instant},
 };
 
 use sha2::{Digest, Sha256};
-use signal_hook::{
-    consts::{SIGINT, SIGTERM},
-    flag,
-};
 
 use crate::{
     commands::{
         Failure, Global, note, output,
-        yubihsm::{Which, connect::Opened, object_id},
+        yubihsm::{Which, connect::Opened, defer_signals, object_id},
     },
     keyring::providers::yubihsm::{Algorithm, DeviceError, ObjectId},
 };
@@ -51,7 +44,7 @@ impl Test {
         let key = hsm.device.public_key(self.key_id).map_err(|error| {
             hsm.failed(&format!("cannot find key 0x{:04x}", self.key_id), &error)
         })?;
-        let stop = stop_on_signal()?;
+        let stop = defer_signals()?;
         let mut figures = Figures::default();
         let start = Instant::now();
         let mut last = None;
@@ -144,17 +137,6 @@ impl Figures {
         }
         text
     }
-}
-
-/// The first signal ends the loop, with the figures and the session closed; the second ends the process.
-fn stop_on_signal() -> Result<Arc<AtomicBool>, Failure> {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM] {
-        flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
-            .and_then(|_| flag::register(signal, Arc::clone(&stop)))
-            .map_err(|error| Failure::new("cannot wait for signals").cause(error.to_string()))?;
-    }
-    Ok(stop)
 }
 
 #[cfg(test)]

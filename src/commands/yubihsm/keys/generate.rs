@@ -116,7 +116,7 @@ impl Generate {
         hsm.device
             .generate_asymmetric_key(&object, algorithm)
             .map_err(|error| {
-                hsm.failed(
+                hsm.failed_to_change(
                     &format!("cannot generate key 0x{:04x}", self.key_id),
                     &error,
                 )

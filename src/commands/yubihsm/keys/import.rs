@@ -199,7 +199,9 @@ impl Import {
         };
         hsm.device
             .put_asymmetric_key(&object, key.algorithm, key.expose_secret())
-            .map_err(|error| hsm.failed(&format!("cannot import key 0x{id:04x}"), &error))?;
+            .map_err(|error| {
+                hsm.failed_to_change(&format!("cannot import key 0x{id:04x}"), &error)
+            })?;
         Ok(())
     }
 
@@ -225,7 +227,7 @@ impl Import {
                     file.display(),
                     self.wrapkey
                 );
-                explain_backup(hsm.failed(&what, &error), error.status())
+                explain_backup(hsm.failed_to_change(&what, &error), error.status())
             })?;
         if kind != ObjectType::ASYMMETRIC_KEY {
             return output(&format!("Imported object 0x{id:04x} ({kind})\n"));
