@@ -9,10 +9,10 @@ use crate::{
     commands::{Failure, Global, note, output},
     config::Config,
     keyring::{
-        format::{KeyFormat, format_key},
+        format::format_key,
         providers::ledgertm::{Adapter, Device, LedgerError, Standing, StatusWord, attached},
     },
-    privval::ChainId,
+    protection::store::file,
     shutdown::Shutdown,
 };
 
@@ -125,7 +125,9 @@ impl Ledger {
                 let standing = Standing::new(*height, *round).ok_or_else(|| {
                     Failure::usage(format!("no chain stands at height {height}, round {round}"))
                 })?;
-                init(&device.find(global)?, standing)
+                let found = device.find(global)?;
+                found.compare_with_records(*height);
+                init(&found, standing)
             }
         }
     }
@@ -152,9 +154,16 @@ fn show(found: &Found) -> Result<(), Failure> {
         device.name(),
         format_key(&key, None)
     );
-    for (chain, format) in &found.chains {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "chain {chain}: {}", format_key(&key, Some(format)));
+    for chain in &found.chains {
+        if let Some(format) = &chain.key_format {
+            // Writing to a string cannot fail.
+            let _ = writeln!(
+                text,
+                "chain {}: {}",
+                chain.id,
+                format_key(&key, Some(format))
+            );
+        }
     }
     output(&text)
 }
@@ -187,10 +196,10 @@ fn init(found: &Found, standing: Standing) -> Result<(), Failure> {
     ))
 }
 
-/// The device that is meant, and the chains that its key signs for, where it is told how their keys are written.
+/// The device that is meant, and the chains that its key signs for.
 struct Found {
     adapter: Adapter,
-    chains: Vec<(ChainId, KeyFormat)>,
+    chains: Vec<chain::Config>,
 }
 
 impl Found {
@@ -198,6 +207,23 @@ impl Found {
         Self {
             adapter,
             chains: Vec::new(),
+        }
+    }
+
+    /// Says so where the app is told a height that the chain has not reached: it would sign nothing until then.
+    fn compare_with_records(&self, height: i64) {
+        for chain in &self.chains {
+            let Ok(record) = file::inspect(&chain.state_file) else {
+                continue;
+            };
+            let hrs = record.record.hrs;
+            // The height after the last one is the next to be signed.
+            if hrs.height > 0 && height > hrs.height.saturating_add(1) {
+                note(&format!(
+                    "the record of {} stands at height/round/step {hrs}: of its votes before height {height} the device will sign none",
+                    chain.id
+                ));
+            }
         }
     }
 
@@ -237,9 +263,7 @@ fn configured(global: &Global) -> Result<Found, Failure> {
             let chains = config.chains.iter().filter(of_ledger);
             Ok(Found {
                 adapter: ledger.adapter.clone(),
-                chains: chains
-                    .filter_map(|chain| Some((chain.id.clone(), chain.key_format.clone()?)))
-                    .collect(),
+                chains: chains.cloned().collect(),
             })
         }
         several => {

@@ -91,16 +91,21 @@ struct State {
 impl Simulator {
     /// A device with the app open, nothing signed yet, and a person before it who does this.
     pub fn start(person: Person) -> Self {
-        Self::start_with(App::default(), person)
+        Self::start_at(0, person)
+    }
+
+    /// The same, at a port of the loopback address.
+    pub fn start_at(port: u16, person: Person) -> Self {
+        Self::start_with(App::default(), port, person)
     }
 
     /// The same, with a key of its own.
     pub fn start_with_seed(seed: [u8; 32], person: Person) -> Self {
-        Self::start_with(App::with_seed(seed), person)
+        Self::start_with(App::with_seed(seed), 0, person)
     }
 
-    fn start_with(app: App, person: Person) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    fn start_with(app: App, port: u16, person: Person) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let addr = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
@@ -146,7 +151,8 @@ impl Simulator {
     /// Shows something else. Whoever changes the app takes the USB connection down with it.
     pub fn show(&self, screen: Screen) {
         self.shared.change(|state| {
-            if screen != Screen::Locked && screen != state.screen {
+            let apps = [state.screen, screen].map(|s| s != Screen::Locked);
+            if apps == [true, true] && screen != state.screen {
                 state.app.forget();
                 state.hang_up();
             }
@@ -212,6 +218,17 @@ impl Simulator {
             assert!(start.elapsed() < PATIENCE, "the press was not seen");
             state = self.shared.wait(state);
         }
+    }
+
+    /// Presses a button if something is asked; false if not.
+    pub fn press_if_asked(&self, confirms: bool) -> bool {
+        self.shared.change(|state| {
+            let is_asked = state.asked.is_some();
+            if is_asked {
+                state.pressed = Some(confirms);
+            }
+            is_asked
+        })
     }
 
     /// Spoils the next signature.

@@ -47,6 +47,9 @@ const LOOK: Duration = Duration::from_secs(5);
 /// The waits between two tries to open it, from the first to the longest.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
 
+/// A device that was open for so long is one that works: what befalls it then is news.
+const STEADY: Duration = Duration::from_secs(10);
+
 /// How many finished requests are remembered. A node asks again for the last one; two nodes for one each.
 const REMEMBERED: usize = 8;
 
@@ -334,44 +337,52 @@ impl Worker {
     fn run(self) {
         let (first, longest) = BACK_OFF;
         let mut wait = first;
+        // The failure told last: the same one again and again is told once.
         let mut told = String::new();
+        // A device that fails soon after it was opened, always in the same way, is not told of each time that it is back.
+        let mut is_flapping = false;
         while !self.stop.is_requested() {
-            let (error, was_open) = match self.open() {
-                Ok(device) => {
-                    told.clear();
-                    (self.serve(device), true)
+            let mut was_open = None;
+            let error = match self.open() {
+                Ok((device, app)) => {
+                    if !is_flapping {
+                        self.tell_open(&device, &app);
+                    }
+                    was_open = Some(Instant::now());
+                    self.serve(device)
                 }
-                Err(error) => (error, false),
+                Err(error) => error,
             };
             if self.stop.is_requested() {
                 break;
             }
+            if was_open.is_some_and(|since| since.elapsed() > STEADY) {
+                (wait, told) = (first, String::new());
+            }
             let text = error.to_string();
             // Until the device was open once, the chain that waits for it says why.
-            let was_known = self.shared.lock().public_key.is_some();
-            if was_known && text != told {
-                self.warn(&error);
-                told = text;
+            if self.shared.lock().public_key.is_some() {
+                is_flapping = was_open.is_some() && text == told;
+                if text != told {
+                    self.warn(&error);
+                    told = text;
+                }
             }
             self.shared.change(|state| {
                 state.is_open = false;
                 state.at_device = None;
                 state.absent = Some(error);
             });
-            wait = if was_open {
-                first
-            } else {
-                (wait * 2).min(longest)
-            };
             if self.stop.wait(wait) {
                 break;
             }
+            wait = (wait * 2).min(longest);
         }
         self.shared.change(|state| state.stopped = true);
     }
 
     /// Opens the device and makes sure of the app and the key.
-    fn open(&self) -> Result<Device, LedgerError> {
+    fn open(&self) -> Result<(Device, App), LedgerError> {
         let mut device = Device::open(&self.adapter, &self.stop)?;
         let app = device.app()?;
         let public_key = device.public_key()?;
@@ -384,8 +395,7 @@ impl Worker {
         if !is_same {
             return Err(LedgerError::OtherKey);
         }
-        self.tell_open(&device, &app);
-        Ok(device)
+        Ok((device, app))
     }
 
     /// Signs what is asked until the device fails.
