@@ -28,7 +28,7 @@ mod tcp;
 mod unix;
 
 pub use self::{
-    address::{Address, AddressError, PeerId},
+    address::{Access, Address, AddressError, Group, PeerId},
     byte_listener::ByteListener,
     byte_stream::ByteStream,
     error::ConnectionError,
@@ -172,8 +172,9 @@ pub fn dial_within(
             )
         }
         Address::Unix(path) => unix::establish(unix::connect(path)?, limits, Some(shutdown)),
-        Address::UnixListen(path) => {
-            unix::establish(unix::accept(path, shutdown)?, limits, Some(shutdown))
+        Address::UnixListen(path, access) => {
+            let stream = unix::accept(path, access, shutdown)?;
+            unix::establish(stream, limits, Some(shutdown))
         }
     }
 }

@@ -42,6 +42,8 @@ pub enum Event {
         validator: Arc<str>,
         /// The `unique_id` of the request.
         label: String,
+        /// SHA-256 of what was signed.
+        digest: [u8; 32],
         /// As in [`Event::Signed`].
         took: Duration,
     },

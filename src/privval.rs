@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
 pub mod canonical;
 
 /// A chain ID: 1–50 bytes of `[A-Za-z0-9-_.]`.
@@ -278,6 +280,12 @@ impl RawBytes {
     #[must_use]
     pub fn sign_bytes(&self) -> &[u8] {
         &self.sign_bytes
+    }
+
+    /// SHA-256 of what gets signed: what a log line can show of bytes that are none of its business.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        Sha256::digest(&self.sign_bytes).into()
     }
 
     /// What to call it in a log line (the `unique_id` of the request).

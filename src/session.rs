@@ -161,7 +161,7 @@ impl Session<'_> {
         match self.chain.sign_raw(raw) {
             Ok(signed) => {
                 codec.encode(&Response::SignedRaw(&signed), reply);
-                Answer::SignedRaw(raw.label().to_owned())
+                Answer::SignedRaw(raw.label().to_owned(), raw.digest())
             }
             Err(error) => {
                 encode_error(codec, reply, Kind::Raw, GENERIC, &error.to_string());
@@ -271,9 +271,10 @@ impl Session<'_> {
                     self.sink.tell(&Event::SignedExtension { validator, took });
                 }
             }
-            Answer::SignedRaw(label) => self.sink.tell(&Event::SignedRaw {
+            Answer::SignedRaw(label, digest) => self.sink.tell(&Event::SignedRaw {
                 validator,
                 label,
+                digest,
                 took,
             }),
             Answer::SignedHeartbeat(height, sequence) => self.sink.tell(&Event::SignedHeartbeat {
@@ -315,7 +316,8 @@ impl Session<'_> {
 enum Answer {
     Routine,
     Signed(SignedMsg),
-    SignedRaw(String),
+    /// Its name and its hash.
+    SignedRaw(String, [u8; 32]),
     /// Height and sequence.
     SignedHeartbeat(i64, i64),
     Refused(Box<Refused>),

@@ -18,6 +18,7 @@ use std::{
 use tmkms::{
     codec::{Family, node::Pin},
     config::{Config, ConsensusKey, Error, networks, template},
+    connection::{Address, Group},
     privval::ChainId,
 };
 
@@ -269,6 +270,29 @@ fn every_spelling_of_a_protocol_version_is_understood() {
     }
     let config = Home::new().parse(SMALL).unwrap();
     assert_eq!(config.validators[0].protocol, None);
+}
+
+#[test]
+fn a_socket_that_is_bound_here_may_be_shared_with_a_group() {
+    let with = |lines: &str| {
+        let addr = "addr = \"unix-listen:///run/x.sock\"\n";
+        let text = SMALL.replace(
+            "addr = \"tcp://127.0.0.1:26658\"\n",
+            &format!("{addr}{lines}"),
+        );
+        let config = Home::new().parse(&text).unwrap();
+        let Address::UnixListen(_, access) = config.validators[0].addr.clone() else {
+            panic!("{:?}", config.validators[0].addr);
+        };
+        (access.mode, access.group, config.warnings.len())
+    };
+    assert_eq!(with(""), (0o600, None, 1));
+    let name = Some(Group::Name("tendermint".to_owned()));
+    let both = "socket_mode = \"0660\"\nsocket_group = \"tendermint\"\n";
+    assert_eq!(with(both), (0o660, name, 1));
+    let number = "socket_mode = \"660\"\nsocket_group = \"1000\"\n";
+    assert_eq!(with(number), (0o660, Some(Group::Id(1000)), 1));
+    assert_eq!(with("socket_mode = \"0666\"\n"), (0o666, None, 2));
 }
 
 #[test]

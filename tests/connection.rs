@@ -12,7 +12,7 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     os::unix::{
-        fs::PermissionsExt,
+        fs::{MetadataExt, PermissionsExt},
         net::{UnixListener, UnixStream},
     },
     path::PathBuf,
@@ -22,7 +22,8 @@ use std::{
 
 use tmkms::{
     connection::{
-        self, Address, Connection, ConnectionError, Dialled, Identity, Limits, Peer, PeerId,
+        self, Access, Address, Connection, ConnectionError, Dialled, Group, Identity, Limits, Peer,
+        PeerId,
     },
     shutdown::Shutdown,
 };
@@ -296,7 +297,11 @@ fn shutdown_ends_a_wait_for_a_node_that_dials() {
     let path = dir.path().join("signer.sock");
     let shutdown = Shutdown::new();
     ends_at_shutdown(&shutdown, || {
-        dial(limits(), &Address::UnixListen(path.clone()), &shutdown)
+        dial(
+            limits(),
+            &Address::UnixListen(path.clone(), Access::default()),
+            &shutdown,
+        )
     });
     assert!(!path.exists());
 }
@@ -483,8 +488,11 @@ fn a_unix_node_whose_queue_is_full_does_not_hold_the_dial() {
 }
 
 /// Binds in another thread, and waits until the socket listens.
-fn listening(path: PathBuf) -> thread::JoinHandle<Result<Dialled, ConnectionError>> {
-    let address = Address::UnixListen(path);
+fn listening(
+    path: PathBuf,
+    access: Access,
+) -> thread::JoinHandle<Result<Dialled, ConnectionError>> {
+    let address = Address::UnixListen(path, access);
     thread::spawn(move || dial(limits(), &address, &Shutdown::new()))
 }
 
@@ -506,7 +514,7 @@ fn a_node_can_dial_us_over_a_unix_socket_that_is_ours_alone() {
     // A killed process leaves its socket behind; nobody listens on this one.
     drop(UnixListener::bind(&path).unwrap());
     assert!(path.exists());
-    let signer = listening(path.clone());
+    let signer = listening(path.clone(), Access::default());
     let start = Instant::now();
     // The dead socket has another mode, and there is a moment without any.
     while !fs::metadata(&path).is_ok_and(|m| m.permissions().mode() & 0o777 == 0o600) {
@@ -524,7 +532,7 @@ fn a_node_can_dial_us_over_a_unix_socket_that_is_ours_alone() {
 fn nothing_but_a_dead_socket_is_removed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("signer.sock");
-    let address = Address::UnixListen(path.clone());
+    let address = Address::UnixListen(path.clone(), Access::default());
     // Whoever binds after all would wait for ever.
     let shutdown = Shutdown::new();
     let end = shutdown.clone();
@@ -548,4 +556,42 @@ fn nothing_but_a_dead_socket_is_removed() {
         "{error:?}"
     );
     assert_eq!(fs::read(&path).unwrap(), b"precious");
+}
+
+#[test]
+fn a_socket_has_the_mode_and_the_group_that_the_operator_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("signer.sock");
+    // The own group is one that anybody may give away to.
+    let gid = fs::metadata(dir.path()).unwrap().gid();
+    let groups = fs::read_to_string("/etc/group").unwrap();
+    let name = groups.lines().find_map(|line| {
+        let fields: Vec<_> = line.split(':').collect();
+        (fields.get(2)?.parse() == Ok(gid)).then(|| (*fields.first().unwrap()).to_owned())
+    });
+    for group in [Some(Group::Id(gid)), name.map(Group::Name)]
+        .into_iter()
+        .flatten()
+    {
+        let access = Access {
+            mode: 0o660,
+            group: Some(group),
+        };
+        let signer = listening(path.clone(), access);
+        let start = Instant::now();
+        let wanted = |m: fs::Metadata| m.permissions().mode() & 0o777 == 0o660 && m.gid() == gid;
+        while !fs::metadata(&path).is_ok_and(wanted) {
+            assert!(start.elapsed() < 5 * SOON, "never as it was said");
+            thread::yield_now();
+        }
+        let _node = connect_when_there(&path);
+        signer.join().unwrap().unwrap();
+    }
+    let access = Access {
+        mode: 0o660,
+        group: Some(Group::Name("no such group".to_owned())),
+    };
+    let error = listening(path.clone(), access).join().unwrap().unwrap_err();
+    assert!(matches!(error, ConnectionError::Listen { .. }), "{error:?}");
+    assert!(!path.exists(), "nothing is left behind");
 }

@@ -14,7 +14,9 @@ use std::{
 use support::{
     Transport::{self, Tcp, Unix},
     free_port,
-    go_tools::Tool::{self, CometBftV038, CometBftV040, E2eNodeV038, Harness, TendermintV034},
+    go_tools::Tool::{
+        self, CometBftV1, CometBftV038, CometBftV040, E2eNodeV038, Harness, TendermintV034,
+    },
     node::{CHAIN, Genesis, NodeHome},
     process::Process,
     signer::SignerHome,
@@ -57,6 +59,21 @@ fn cometbft_v0_40_makes_blocks_over_tcp() {
 #[test]
 fn cometbft_v0_40_makes_blocks_over_unix() {
     makes_blocks(CometBftV040, Unix, PLAIN);
+}
+
+#[test]
+fn cometbft_v1_makes_blocks_over_tcp() {
+    makes_blocks(CometBftV1, Tcp, PLAIN);
+}
+
+#[test]
+fn cometbft_v1_makes_blocks_over_unix() {
+    makes_blocks(CometBftV1, Unix, PLAIN);
+}
+
+#[test]
+fn cometbft_v1_makes_blocks_with_vote_extensions() {
+    makes_blocks(CometBftV1, Tcp, EXTENDED);
 }
 
 #[test]

@@ -95,10 +95,12 @@ fn signed(event: &Event) {
         Event::SignedRaw {
             validator,
             label,
+            digest,
             took,
         } => tracing::info!(
-            "[{validator}] signed raw bytes: {} ({} ms)",
+            "[{validator}] signed raw bytes: {} SHA-256 {} ({} ms)",
             label.escape_debug(),
+            Hex(digest),
             took.as_millis()
         ),
         // They come every other second, and nothing hangs on them.
@@ -164,5 +166,13 @@ impl fmt::Display for InWords<'_> {
         } = self.0;
         let block = block.as_deref().unwrap_or("<nil>");
         write!(f, "{kind}:{block} at h/r/s {height}/{round}/{step}")
+    }
+}
+
+struct Hex<'a>(&'a [u8]);
+
+impl fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02X}"))
     }
 }

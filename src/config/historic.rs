@@ -10,7 +10,10 @@ use super::{
     suggest,
     validators::{self, ChainRef},
 };
-use crate::{connection::Address, privval::ChainId};
+use crate::{
+    connection::{Access, Address},
+    privval::ChainId,
+};
 
 const CONNECTION: &str = "[validator.connection]";
 
@@ -92,7 +95,7 @@ pub(super) fn connection<'t>(
                 .warning(path.at, "tmkms 0.1 bound this socket and waited for the node, so that is done here")
                 .remedy("nodes from v0.34 on bind it themselves: write addr = \"unix:///path/to/socket\" to dial it");
             Some((
-                Some(path.map(|path| Address::UnixListen(PathBuf::from(path)))),
+                Some(path.map(|path| Address::UnixListen(PathBuf::from(path), Access::default()))),
                 None,
             ))
         }

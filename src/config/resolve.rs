@@ -141,7 +141,7 @@ fn check_references(
 fn check_addresses(validators: &[Validator<'_>], report: &mut Report<'_>) {
     let place = |address: &Address| match address {
         Address::Tcp { host, port, .. } => format!("{}:{port}", host.to_lowercase()),
-        Address::Unix(path) | Address::UnixListen(path) => path.display().to_string(),
+        Address::Unix(path) | Address::UnixListen(path, _) => path.display().to_string(),
     };
     let mut seen: HashMap<String, usize> = HashMap::new();
     for validator in validators {
@@ -230,7 +230,9 @@ fn client_config(
     let tcp = matches!(addr, Address::Tcp { .. });
     let addr = match addr {
         Address::Unix(path) => Address::Unix(socket(path, at, places, report)),
-        Address::UnixListen(path) => Address::UnixListen(socket(path, at, places, report)),
+        Address::UnixListen(path, access) => {
+            Address::UnixListen(socket(path, at, places, report), access)
+        }
         tcp @ Address::Tcp { .. } => tcp,
     };
     if tcp && validator.secret_key.is_none() {

@@ -108,7 +108,15 @@ impl Page {
     fn validator(&mut self, validator: &client::Config) {
         let address = match &validator.addr {
             Address::Unix(path) => format!("unix {}", self.path(path)),
-            Address::UnixListen(path) => format!("unix-listen {}", self.path(path)),
+            Address::UnixListen(path, access) => {
+                let path = self.path(path);
+                match &access.group {
+                    None => format!("unix-listen {path} mode {:o}", access.mode),
+                    Some(group) => {
+                        format!("unix-listen {path} mode {:o} of {group:?}", access.mode)
+                    }
+                }
+            }
             Address::Tcp { peer_id, .. } => match peer_id {
                 Some(id) => format!("{} pinned to {id}", validator.addr),
                 None => validator.addr.to_string(),

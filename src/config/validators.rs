@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     codec::{Family, node::Pin},
-    connection::Address,
+    connection::{Access, Address, Group},
     privval::ChainId,
 };
 
@@ -27,6 +27,8 @@ pub(super) const KEYS: &[&str] = &[
     "protocol_version",
     "sign_raw_bytes",
     "sign_bytes",
+    "socket_mode",
+    "socket_group",
     "port",
     "connection",
 ];
@@ -93,7 +95,20 @@ fn validator<'t>(section: &Section<'t>, report: &mut Report<'_>) -> Option<Valid
         Some(path) => Some(path),
         None => old_secret_key,
     };
-    let (addr, chain) = (addr?, chain?);
+    let access = access(section, report);
+    let (mut addr, chain) = (addr?, chain?);
+    match (&mut addr.value, access) {
+        (Address::UnixListen(_, default), Some(access)) => *default = access.value,
+        (_, Some(access)) => {
+            report
+                .error(
+                    access.at,
+                    "`socket_mode` and `socket_group` are for a socket that tmkms binds",
+                )
+                .remedy("remove them, or write addr = \"unix-listen:///path\" if the node dials");
+        }
+        (_, None) => {}
+    }
     warn_of_nameless_requests(&addr, &chain, protocol, report);
     Some(Validator {
         at: section.at,
@@ -171,7 +186,7 @@ fn warn_of_nameless_requests(
     report: &mut Report<'_>,
 ) {
     let old = protocol.is_some_and(|pin| pin.family != Family::Protobuf);
-    if !old && !matches!(addr.value, Address::UnixListen(_)) {
+    if !old && !matches!(addr.value, Address::UnixListen(..)) {
         return;
     }
     let chain = chain
@@ -184,6 +199,38 @@ fn warn_of_nameless_requests(
     report
         .warning(addr.at, what)
         .remedy("make sure that no node of another chain can be there");
+}
+
+/// Who may connect to a socket that is bound here, where the operator says so.
+fn access(section: &Section<'_>, report: &mut Report<'_>) -> Option<Located<Access>> {
+    let mode = section.string("socket_mode", "\"0660\"", report);
+    let group = section.string("socket_group", "\"tendermint\"", report);
+    let at = mode.or(group)?.at;
+    let mut access = Access::default();
+    if let Some(mode) = mode {
+        match u32::from_str_radix(mode.value, 8) {
+            Ok(bits @ 0..=0o777) => access.mode = bits,
+            _ => {
+                let what = format!("`socket_mode` {} in {NAME}", suggest::quoted(mode.value));
+                report
+                    .error(mode.at, what)
+                    .remedy("write it as chmod does: \"0600\", or \"0660\" with socket_group");
+            }
+        }
+        if access.mode & 0o007 != 0 {
+            report
+                .warning(
+                    mode.at,
+                    "every user of this machine may have votes signed over this socket",
+                )
+                .remedy("write \"0660\", with socket_group = \"the node's group\"");
+        }
+    }
+    access.group = group.map(|group| match group.value.parse() {
+        Ok(id) => Group::Id(id),
+        Err(_) => Group::Name(group.value.to_owned()),
+    });
+    Some(Located { value: access, at })
 }
 
 /// The two options that let a node have other things signed than votes and proposals.

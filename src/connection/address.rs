@@ -22,7 +22,34 @@ pub enum Address {
     /// `unix:///path`: the signer dials the socket.
     Unix(PathBuf),
     /// `unix-listen:///path`: the signer binds the socket.
-    UnixListen(PathBuf),
+    UnixListen(PathBuf, Access),
+}
+
+/// Who may connect to a socket that the signer binds.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Access {
+    /// The file's permissions, 0600 by default.
+    pub mode: u32,
+    /// The file's group; the process's own by default.
+    pub group: Option<Group>,
+}
+
+impl Default for Access {
+    fn default() -> Self {
+        Self {
+            mode: 0o600,
+            group: None,
+        }
+    }
+}
+
+/// A group of the system.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Group {
+    /// By its number.
+    Id(u32),
+    /// By its name in `/etc/group`.
+    Name(String),
 }
 
 impl Address {
@@ -40,7 +67,7 @@ impl Address {
         match scheme.to_ascii_lowercase().as_str() {
             "tcp" => parse_tcp(rest),
             "unix" => parse_path(rest).map(Self::Unix),
-            "unix-listen" => parse_path(rest).map(Self::UnixListen),
+            "unix-listen" => parse_path(rest).map(|path| Self::UnixListen(path, Access::default())),
             _ => Err(AddressError::Scheme {
                 scheme: scheme.to_owned(),
             }),
@@ -65,7 +92,7 @@ impl fmt::Display for Address {
             }
             Self::Tcp { host, port, .. } => write!(f, "tcp://{host}:{port}"),
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
-            Self::UnixListen(path) => write!(f, "unix-listen://{}", path.display()),
+            Self::UnixListen(path, _) => write!(f, "unix-listen://{}", path.display()),
         }
     }
 }
@@ -269,7 +296,10 @@ mod tests {
                 Address::Unix("/run/a b.sock".into()),
             ),
             ("unix://run/x.sock", Address::Unix("run/x.sock".into())),
-            ("unix-listen:///x", Address::UnixListen("/x".into())),
+            (
+                "unix-listen:///x",
+                Address::UnixListen("/x".into(), Access::default()),
+            ),
         ] {
             assert_eq!(Address::parse(text), Ok(expected), "{text}");
         }

@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     os::unix::{
-        fs::{FileTypeExt, PermissionsExt},
+        fs::{FileTypeExt, PermissionsExt, chown},
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
@@ -15,7 +15,7 @@ use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::{
     connection::{
-        ConnectionError, Dialled, Limits,
+        Access, ConnectionError, Dialled, Group, Limits,
         framed::{Framed, Transport},
         inbox::{self, Inbox},
         socket::{Socket, SocketError, Stream},
@@ -34,15 +34,19 @@ pub(super) fn connect(path: &Path) -> Result<UnixStream, ConnectionError> {
     })
 }
 
-/// Binds the socket (mode 0600) and waits for the node, for as long as it takes or until shutdown. The socket is gone when
+/// Binds the socket and waits for the node, for as long as it takes or until shutdown. The socket is gone when
 /// this returns, so that nobody waits in its queue.
-pub(super) fn accept(path: &Path, shutdown: &Shutdown) -> Result<UnixStream, ConnectionError> {
+pub(super) fn accept(
+    path: &Path,
+    access: &Access,
+    shutdown: &Shutdown,
+) -> Result<UnixStream, ConnectionError> {
     remove_stale(path)?;
     let failed = |source: io::Error| ConnectionError::Listen {
         path: path.into(),
         source,
     };
-    let (listener, _bound) = bind(path).map_err(failed)?;
+    let (listener, _bound) = bind(path, access).map_err(failed)?;
     let listener = Arc::new(listener);
     let blocked = Arc::clone(&listener);
     let _registration = shutdown.on_request(move || {
@@ -126,14 +130,37 @@ fn try_connect(path: &Path) -> io::Result<UnixStream> {
 }
 
 /// Nobody can connect between `bind` and `listen`, so that the permissions are never wider than they should be.
-fn bind(path: &Path) -> io::Result<(UnixListener, Bound)> {
+fn bind(path: &Path, access: &Access) -> io::Result<(UnixListener, Bound)> {
     let flags = SocketFlags::CLOEXEC;
     let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     net::bind(&socket, &SocketAddrUnix::new(path)?)?;
     let bound = Bound(path.into());
+    // Another group first: the kernel may take permissions away when the owner changes.
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    if let Some(group) = &access.group {
+        chown(path, None, Some(group_id(group)?))?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(access.mode))?;
     net::listen(&socket, 1)?;
     Ok((UnixListener::from(socket), bound))
+}
+
+/// The number of a group, from its line in `/etc/group`: `name:password:number:members`.
+fn group_id(group: &Group) -> io::Result<u32> {
+    let name = match group {
+        Group::Id(id) => return Ok(*id),
+        Group::Name(name) => name,
+    };
+    let groups = fs::read_to_string("/etc/group")?;
+    let number = groups.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let found = fields.next() == Some(name.as_str());
+        found.then(|| fields.nth(1)?.parse().ok())?
+    });
+    number.ok_or_else(|| {
+        let what = format!("no group {name:?} in /etc/group");
+        io::Error::new(io::ErrorKind::NotFound, what)
+    })
 }
 
 /// Removes what a killed process left, and nothing else.

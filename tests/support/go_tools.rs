@@ -28,6 +28,8 @@ pub enum Tool {
     CometBftV038,
     /// CometBFT v0.40.0.
     CometBftV040,
+    /// CometBFT v1.0.1, with messages of its own.
+    CometBftV1,
     /// CometBFT's end-to-end application node v0.38.25, whose vote extensions are not empty.
     E2eNodeV038,
     /// The last official conformance test of remote signers.
@@ -63,6 +65,7 @@ impl Tool {
             Self::TendermintV034 => ("tendermint-v0.34.24", "tendermint"),
             Self::CometBftV038 => ("cometbft-v0.38.25", "cometbft"),
             Self::CometBftV040 => ("cometbft-v0.40.0", "cometbft"),
+            Self::CometBftV1 => ("cometbft-v1.0.1", "cometbft"),
             Self::E2eNodeV038 => ("e2e-node-v0.38.25", "node"),
             Self::Harness => ("tm-signer-harness-v0.34.24", "tm-signer-harness"),
         }
@@ -83,6 +86,7 @@ impl Tool {
             Self::CometBftV040 => {
                 Recipe::Install("github.com/cometbft/cometbft/cmd/cometbft@v0.40.0")
             }
+            Self::CometBftV1 => Recipe::Install("github.com/cometbft/cometbft/cmd/cometbft@v1.0.1"),
             Self::E2eNodeV038 => {
                 Recipe::Install("github.com/cometbft/cometbft/test/e2e/node@v0.38.25")
             }

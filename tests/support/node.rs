@@ -269,7 +269,12 @@ impl NodeHome {
         let mut doc: Value = serde_json::from_slice(&text).expect("init writes JSON");
         doc["chain_id"] = json!(CHAIN);
         if genesis.extensions {
-            doc["consensus_params"]["abci"]["vote_extensions_enable_height"] = json!("1");
+            let group = if self.tool == Tool::CometBftV1 {
+                "feature"
+            } else {
+                "abci"
+            };
+            doc["consensus_params"][group]["vote_extensions_enable_height"] = json!("1");
         }
         let text = serde_json::to_vec_pretty(&doc).expect("JSON can be written");
         std::fs::write(&path, text).expect("our own directory");

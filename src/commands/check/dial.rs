@@ -14,7 +14,7 @@ pub(super) fn all(config: &Config, holders: &Holders, findings: &mut Findings) {
         let name = format!("node {}@{}", validator.chain_id, validator.addr);
         if let Some(holder) = holders.get(&validator.chain_id) {
             findings.ok(format!("{name} skipped: in use by process {holder}"));
-        } else if let Address::UnixListen(_) = validator.addr {
+        } else if let Address::UnixListen(..) = validator.addr {
             findings.ok(format!("{name} skipped: the node dials the signer"));
         } else if takes_one_dial(validator) {
             findings.ok(format!(

@@ -1,0 +1,346 @@
+//! A session with a node up to v0.33, without a socket: what it asks is what it gets, and nothing comes late.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends at the first surprise"
+)]
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use ed25519_dalek::{Signer as _, SigningKey, Verifier as _};
+use tmkms::{
+    chain::{Chain, GuardedKey},
+    codec::{
+        Codec, DecodeError, Family, Response,
+        amino::names,
+        node::Node,
+        proto::{Options, Raw},
+    },
+    connection::{Connection, ConnectionError},
+    crypto::{PublicKey, Signature},
+    event::{Event, Sink},
+    keyring::{Key, Signer, SignerError},
+    privval::{
+        Beat, BlockId, ChainId, Form, Request, Step, Timestamp,
+        canonical::{self, sign_bytes_as},
+    },
+    protection::{
+        Guard, Permitted, Record,
+        store::file::{self, FileStore},
+    },
+    session::{Session, SessionError},
+};
+
+const BLOCK: BlockId = BlockId {
+    hash: [0x41; 32],
+    parts_total: 3,
+    parts_hash: [0x42; 32],
+};
+const TIME: Timestamp = Timestamp {
+    seconds: 1_700_000_000,
+    nanos: 5,
+};
+
+/// A node that asks what stands in a list and keeps the replies.
+#[derive(Default)]
+struct Script {
+    requests: VecDeque<Vec<u8>>,
+    current: Vec<u8>,
+    replies: Vec<Vec<u8>>,
+}
+
+impl Connection for Script {
+    fn read(&mut self) -> Result<&[u8], ConnectionError> {
+        self.current = self.requests.pop_front().ok_or(ConnectionError::Closed)?;
+        Ok(&self.current)
+    }
+
+    fn write(&mut self, body: &[u8]) -> Result<(), ConnectionError> {
+        self.replies.push(body.to_vec());
+        Ok(())
+    }
+
+    fn linger(&mut self, _until: Instant) -> Result<(), ConnectionError> {
+        Ok(())
+    }
+}
+
+/// A key in memory; one that is not ready where the test says so.
+struct Soft {
+    key: SigningKey,
+    public: PublicKey,
+    ready: bool,
+}
+
+impl Signer for Soft {
+    fn public_key(&self) -> &PublicKey {
+        &self.public
+    }
+
+    fn sign(&self, msg: Permitted<'_>) -> Result<Signature, SignerError> {
+        if !self.ready {
+            let reason = "it waits for a person".to_owned();
+            return Err(SignerError::Transient { reason });
+        }
+        let signature = self.key.sign(msg.as_bytes()).to_bytes();
+        Ok(Signature::Ed25519(signature))
+    }
+}
+
+#[derive(Default)]
+struct Told(Mutex<Vec<Event>>);
+
+impl Sink for Told {
+    fn tell(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
+
+impl Told {
+    fn warnings(&self) -> Vec<String> {
+        let events = self.0.lock().unwrap();
+        let warning = |event: &Event| match event {
+            Event::Warning { text, .. } => Some(text.clone()),
+            _ => None,
+        };
+        events.iter().filter_map(warning).collect()
+    }
+}
+
+fn key() -> SigningKey {
+    SigningKey::from_bytes(&[7; 32])
+}
+
+fn chain_id() -> ChainId {
+    ChainId::new("gaia-9002").unwrap()
+}
+
+fn codec() -> Node {
+    let options = Options {
+        chain_id: chain_id(),
+        sign_extensions: true,
+        v2: false,
+        raw: Raw::Refuse,
+    };
+    let mut codec = Node::new(options, None);
+    codec.begin(None).unwrap();
+    codec
+}
+
+/// Plays the requests; the replies, how it ended, and what was told.
+fn play(
+    codec: &mut dyn Codec,
+    ready: bool,
+    requests: &[Vec<u8>],
+) -> (Vec<Vec<u8>>, SessionError, Told) {
+    let dir = tempfile::tempdir().unwrap();
+    let public = PublicKey::ed25519(key().verifying_key().as_bytes()).unwrap();
+    let path = dir.path().join("record");
+    file::create(&path, &chain_id(), &public, &Record::never_signed()).unwrap();
+    let store = FileStore::open(&path, &chain_id(), &public).unwrap().store;
+    let signer = Arc::new(Soft {
+        key: key(),
+        public,
+        ready,
+    });
+    let consensus = GuardedKey {
+        key: Key {
+            provider: "test",
+            signer,
+        },
+        guard: Guard::new(store),
+    };
+    let chain = Chain::new(chain_id(), consensus, false);
+    let told = Told::default();
+    let mut script = Script {
+        requests: requests.iter().cloned().collect(),
+        ..Script::default()
+    };
+    let session = Session {
+        validator: "gaia-9002@here".into(),
+        chain: &chain,
+        max_height: None,
+        sink: &told,
+    };
+    let Err(ended) = session.serve(&mut script, codec);
+    (script.replies, ended, told)
+}
+
+/// Amino's fields: what is zero is left out.
+#[derive(Default)]
+struct Fields(Vec<u8>);
+
+impl Fields {
+    fn number(mut self, field: u8, value: i64) -> Self {
+        if value != 0 {
+            self.0.push(field << 3);
+            prost::encoding::encode_varint(value.cast_unsigned(), &mut self.0);
+        }
+        self
+    }
+
+    fn bytes(mut self, field: u8, value: &[u8]) -> Self {
+        if !value.is_empty() {
+            self.0.push(field << 3 | 2);
+            prost::encoding::encode_varint(value.len() as u64, &mut self.0);
+            self.0.extend_from_slice(value);
+        }
+        self
+    }
+}
+
+fn fields() -> Fields {
+    Fields::default()
+}
+
+/// A prevote of v0.26 to v0.28, with a signature in its place.
+fn vote(block: Option<BlockId>, signature: &[u8]) -> Vec<u8> {
+    let time = fields()
+        .number(1, TIME.seconds)
+        .number(2, TIME.nanos.into());
+    let id = block.map_or_else(fields, |id| {
+        let parts = fields()
+            .number(1, id.parts_total.into())
+            .bytes(2, &id.parts_hash);
+        fields().bytes(1, &id.hash).bytes(2, &parts.0)
+    });
+    let head = fields().number(1, 1).number(2, 10).number(3, 1);
+    let body = head.bytes(4, &time.0).bytes(5, &id.0);
+    let body = body.bytes(6, &[0x0a; 20]).number(7, 7);
+    fields().bytes(1, &body.bytes(8, signature).0).0
+}
+
+fn heartbeat(signature: &[u8]) -> Vec<u8> {
+    let body = fields().bytes(1, &[0x0a; 20]).number(2, 7).number(3, 11);
+    let body = body.number(4, 1).number(5, 3).bytes(6, signature);
+    fields().bytes(1, &body.0).0
+}
+
+fn ask(prefix: names::Prefix, body: &[u8]) -> Vec<u8> {
+    [&prefix[..], body].concat()
+}
+
+#[test]
+fn a_node_of_v0_26_gets_what_it_asks_for() {
+    let asked = [
+        ask(names::PUB_KEY_MSG, &[]),
+        ask(names::SIGN_VOTE_REQUEST, &vote(Some(BLOCK), &[])),
+        ask(names::SIGN_HEARTBEAT_REQUEST, &heartbeat(&[])),
+        ask(names::PING_REQUEST, &[]),
+        // Another block at the same height, round and step.
+        ask(names::SIGN_VOTE_REQUEST, &vote(None, &[])),
+        ask(names::POISON_PILL, &[]),
+    ];
+    let mut codec = codec();
+    let (replies, ended, told) = play(&mut codec, true, &asked);
+    assert!(ended_by_the_pill(&ended), "{ended:?}");
+    let [public, signed, beat, pong, refused] = replies.as_slice() else {
+        panic!("{} replies", replies.len());
+    };
+    let verifying = key().verifying_key();
+    let registered = [&names::ED25519[..], &[32], verifying.as_bytes()].concat();
+    let wanted = ask(names::PUB_KEY_MSG, &fields().bytes(1, &registered).0);
+    assert_eq!(*public, wanted);
+
+    let (_, signature) = signed.split_at(signed.len() - 64);
+    let expected = vote(Some(BLOCK), signature);
+    assert_eq!(*signed, ask(names::SIGNED_VOTE_RESPONSE, &expected));
+    let numbers = (10, 1, -1);
+    let block = Some(&BLOCK);
+    let bytes = sign_bytes_as(
+        Form::AminoA,
+        &chain_id(),
+        Step::Prevote,
+        numbers,
+        block,
+        TIME,
+    );
+    let signature = ed25519_dalek::Signature::from_slice(signature).unwrap();
+    verifying.verify(bytes.as_bytes(), &signature).unwrap();
+
+    let (_, signature) = beat.split_at(beat.len() - 64);
+    assert_eq!(
+        *beat,
+        ask(names::SIGNED_HEARTBEAT_RESPONSE, &heartbeat(signature))
+    );
+    let bytes = canonical::heartbeat(
+        &chain_id(),
+        Beat {
+            height: 11,
+            round: 1,
+            sequence: 3,
+            validator_address: vec![0x0a; 20],
+            validator_index: 7,
+        },
+    );
+    let signature = ed25519_dalek::Signature::from_slice(signature).unwrap();
+    verifying.verify(bytes.sign_bytes(), &signature).unwrap();
+
+    assert_eq!(pong[..], names::PING_RESPONSE);
+    // An error and no vote, with the code of a conflict.
+    assert!(refused.starts_with(&names::SIGNED_VOTE_RESPONSE));
+    assert_eq!(refused[4], 0x12);
+    assert_eq!(refused[6..8], [0x08, 0x02]);
+    assert!(codec.ends_with_its_connection());
+    let said =
+        "requests of this node name no chain: whatever comes from there is signed for gaia-9002";
+    assert_eq!(told.warnings(), [said]);
+}
+
+fn ended_by_the_pill(ended: &SessionError) -> bool {
+    matches!(ended, SessionError::Decode(DecodeError::Unanswerable(reason))
+        if reason.to_string().contains("poison pill"))
+}
+
+/// Whose node has stopped waiting before anything can be signed.
+struct Impatient(Node);
+
+impl Codec for Impatient {
+    fn decode(&mut self, message: &[u8]) -> Result<Request, DecodeError> {
+        self.0.decode(message)
+    }
+
+    fn encode(&self, response: &Response<'_>, out: &mut Vec<u8>) {
+        self.0.encode(response, out);
+    }
+
+    fn take_unknown_fields(&mut self) -> Vec<String> {
+        self.0.take_unknown_fields()
+    }
+
+    fn reply_limit(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+#[test]
+fn a_late_answer_is_not_sent_since_it_would_pass_for_the_next_one() {
+    let asked = [ask(names::SIGN_VOTE_REQUEST, &vote(Some(BLOCK), &[]))];
+    let (replies, ended, _) = play(&mut Impatient(codec()), true, &asked);
+    assert!(matches!(ended, SessionError::Late(_)), "{ended:?}");
+    assert!(replies.is_empty());
+    // Old nodes wait three seconds, and the answer has a way to go.
+    let mut codec = codec();
+    codec.begin(Some(Family::Legacy)).unwrap();
+    assert!(codec.reply_limit() < Duration::from_secs(3));
+    codec.begin(Some(Family::Protobuf)).unwrap();
+    assert_eq!(codec.reply_limit(), Duration::from_secs(5));
+}
+
+#[test]
+fn a_key_that_is_not_ready_is_an_error_to_a_node_that_cannot_be_told_to_ask_again() {
+    let asked = [ask(names::SIGN_VOTE_REQUEST, &vote(Some(BLOCK), &[]))];
+    let (replies, ended, _) = play(&mut codec(), false, &asked);
+    assert!(matches!(
+        ended,
+        SessionError::Connection(ConnectionError::Closed)
+    ));
+    assert_eq!(replies.len(), 1);
+    assert!(replies[0].starts_with(&names::SIGNED_VOTE_RESPONSE));
+    assert_eq!(replies[0][4], 0x12, "an error and no vote");
+}
