@@ -144,7 +144,7 @@ const OTHER_PROVIDERS: &str = "\
 ##   authentication key (and its password is asked for) or with that of auth
 
 # [[providers.ledgertm]]
-# chain_ids = [\"CHAIN\"]              # their [[chain]] needs sign_extensions = false: the app signs no vote extensions
+# chain_ids = [\"CHAIN\"]              # on a chain without vote extensions: the app signs none (say so there: sign_extensions = false)
 # path = \"/dev/hidraw0\"              # from `tmkms ledger detect`; needed where several Ledgers are plugged in
 # serial = \"0001\"                    # the same, where their serial numbers differ
 # adapter = { type = \"hid\" }         # or { type = \"tcp\", addr = \"tcp://127.0.0.1:9999\" }, an emulator, without path and serial
