@@ -211,7 +211,7 @@ impl<'a> Run<'a> {
     fn greet(&mut self, mut link: Link) -> io::Result<()> {
         match Validator::meet(&mut link, &self.chain) {
             Ok(validator) => {
-                let key = hex(validator.key.as_bytes());
+                let key = hex(&validator.key.to_bytes());
                 if self.options.lines {
                     println!("signer {key}");
                 } else {

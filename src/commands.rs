@@ -20,6 +20,7 @@ mod consensus_key;
 mod failure;
 mod generate;
 mod init;
+mod key_type;
 mod ledger;
 mod prompt;
 mod softsign;

@@ -46,6 +46,7 @@ const MAX_LINES: usize = 600;
 
 /// Where secret key material may be named, as in `ARCHITECTURE.md`, "Where secrets live".
 const SECRET_ROOMS: &[&str] = &[
+    "src/crypto/",
     "src/keyring/providers/softsign",
     "src/connection/identity",
     "src/connection/secret_connection",
@@ -516,11 +517,16 @@ fn stray_secrets(sources: &[Source]) -> Vec<String> {
         "StaticSecret",
         "EphemeralSecret",
         "ReusableSecret",
+        // What the rooms of `crypto` do with a secret that they are lent.
+        "public_half",
+        "secret_from_json",
+        "sign_with",
     ];
     let mut complaints = Vec::new();
     for source in sources {
         let path = source.path.to_str().unwrap();
-        if SECRET_ROOMS.iter().any(|room| path.starts_with(room)) {
+        let is_their_room = path == "src/crypto.rs";
+        if is_their_room || SECRET_ROOMS.iter().any(|room| path.starts_with(room)) {
             continue;
         }
         for word in words(&source.code) {
@@ -544,6 +550,11 @@ fn secret_keys_stay_in_their_rooms() {
         stray_secrets,
         "src/commands/init.rs",
         "fn f(k: &SigningKey) {}",
+    );
+    broken(
+        stray_secrets,
+        "src/keyring/providers/yubihsm/import.rs",
+        "fn f(key: &PublicKey) { key.sign_with(&[1; 32], b\"vote\") }",
     );
     fine(
         stray_secrets,

@@ -304,7 +304,7 @@ fn a_key_of_another_kind_is_named_with_its_algorithm() {
     home.finds(&format!(
         "{OPENS}\
          error: YubiHSM 0012345678: key 0x0001 is a key for ecp256, which no consensus key is\n\
-         hint: a consensus key is ed25519: `tmkms yubihsm keys generate`"
+         hint: a consensus key is ed25519 or secp256k1: `tmkms yubihsm keys generate`"
     ));
 }
 

@@ -68,7 +68,9 @@ impl Signer for Faulty {
     }
 
     fn sign(&self, msg: Permitted<'_>) -> Result<Signature, SignerError> {
-        let Signature::Ed25519(mut bytes) = self.0.sign(msg)?;
+        let Signature::Ed25519(mut bytes) = self.0.sign(msg)? else {
+            return Err(SignerError::Unusable);
+        };
         bytes[17] ^= 0x04;
         Ok(Signature::Ed25519(bytes))
     }

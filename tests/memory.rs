@@ -121,6 +121,7 @@ fn after_ten_thousand_signatures_only_the_seed_is_in_memory_and_only_once() {
     let config = Config {
         chain_ids: Vec::new(),
         key_type: KeyType::Consensus,
+        scheme: None,
         key_format: None,
         path: path.clone(),
     };
@@ -128,7 +129,7 @@ fn after_ten_thousand_signatures_only_the_seed_is_in_memory_and_only_once() {
     if may_lock() {
         assert!(locked_kib() >= 4, "the page of the key is not locked");
     }
-    softsign::import(None, &path, &dir.path().join("copy")).unwrap();
+    softsign::import(None, None, &path, &dir.path().join("copy")).unwrap();
     let (signed, wait) = mpsc::channel();
     let (finish, finished) = mpsc::channel::<()>();
     let signer = key.signer.clone();

@@ -24,7 +24,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tmkms::{
     connection::{self, Identity},
-    crypto::PublicKey,
+    crypto::{Algorithm, PublicKey},
     keyring::providers::softsign,
     privval::ChainId,
     protection::{
@@ -45,7 +45,7 @@ struct Home {
 impl Home {
     fn new(addr: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let key = softsign::generate(&dir.path().join("key")).unwrap();
+        let key = softsign::generate(Algorithm::Ed25519, &dir.path().join("key")).unwrap();
         let config = format!(
             r#"
             [[chain]]

@@ -236,7 +236,7 @@ fn every_refusal_is_an_answer_on_a_connection_that_lives_on() {
     assert_eq!(code, 1, "a jump is refused: {description}");
     let mut foreign = Validator {
         chain: ChainId::new("another-1").expect("a chain ID"),
-        key: node.validator.key,
+        key: node.validator.key.clone(),
     };
     std::mem::swap(&mut foreign, &mut node.validator);
     assert_eq!(node.refused(&vote(Step::Prevote, 11, 0)).0, 1);

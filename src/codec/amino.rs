@@ -119,7 +119,13 @@ impl Codec for Amino {
                 } else {
                     names::PUB_KEY_RESPONSE
                 };
-                reply::message(prefix, 0x0a, &reply::public_key(key), out);
+                if let Some(registered) = reply::public_key(key) {
+                    reply::message(prefix, 0x0a, &registered, out);
+                } else if !self.asks_by_pub_key_msg {
+                    let scheme = key.algorithm();
+                    let description = format!("no node up to v0.33 knows {scheme} keys");
+                    reply::error(prefix, 1, &description, out);
+                }
             }
             Response::Signed(signed) => reply::signed(signed, out),
             Response::SignedHeartbeat(signed) => reply::heartbeat(signed, out),

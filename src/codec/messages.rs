@@ -8,7 +8,11 @@
     reason = "the fields are those of the protobuf definitions, by name"
 )]
 
-use prost::{Message as _, Oneof};
+use prost::{
+    DecodeError, Message as _, Oneof,
+    bytes::{Buf, BufMut},
+    encoding::{DecodeContext, WireType, bytes},
+};
 
 /// The envelope: one of the requests or replies.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -65,11 +69,40 @@ pub struct PubKeyResponse {
     pub pub_key_type: String,
 }
 
-/// `crypto.PublicKey`: a oneof, of which one member at most is ever set.
-#[derive(Clone, PartialEq, prost::Message)]
+/// `crypto.PublicKey`: a oneof with a member for each key type, all of them bytes. Without a member it is empty, as Go writes it.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PublicKey {
-    #[prost(bytes = "vec", optional, tag = "1")]
-    pub ed25519: Option<Vec<u8>>,
+    pub member: Option<(u32, Vec<u8>)>,
+}
+
+impl prost::Message for PublicKey {
+    fn encode_raw(&self, buf: &mut impl BufMut) {
+        if let Some((tag, key)) = &self.member {
+            bytes::encode(*tag, key, buf);
+        }
+    }
+
+    fn merge_field(
+        &mut self,
+        tag: u32,
+        wire_type: WireType,
+        buf: &mut impl Buf,
+        ctx: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        let mut key = Vec::new();
+        bytes::merge(wire_type, &mut key, buf, ctx)?;
+        self.member = Some((tag, key));
+        Ok(())
+    }
+
+    fn encoded_len(&self) -> usize {
+        let member = self.member.as_ref();
+        member.map_or(0, |(tag, key)| bytes::encoded_len(*tag, key))
+    }
+
+    fn clear(&mut self) {
+        self.member = None;
+    }
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -16,6 +16,7 @@ use crate::{
         template::{self, ChainTemplate},
     },
     connection::Identity,
+    crypto::Algorithm,
     keyring::{format::format_key, providers::softsign},
     privval::ChainId,
     protection::{Record, store::file},
@@ -136,7 +137,7 @@ impl Init {
         for (chain, validator) in chains.iter().zip(&config.validators) {
             let id = &chain.chain_id;
             let key_path = self.home.join(chain.key_path());
-            let key = softsign::generate(&key_path)?;
+            let key = softsign::generate(Algorithm::Ed25519, &key_path)?;
             let state_path = self.home.join(chain.state_path());
             file::create(&state_path, id, &key, &Record::never_signed())?;
             note(&format!("made the consensus key {}", key_path.display()));

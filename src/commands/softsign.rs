@@ -6,7 +6,12 @@ use clap::{Subcommand, ValueEnum};
 use subtle_encoding::hex;
 
 use crate::{
-    commands::{Failure, note, output},
+    commands::{
+        Failure,
+        key_type::{self, Purpose},
+        note, output,
+    },
+    crypto::Algorithm,
     keyring::{
         format::format_key,
         providers::softsign::{self, FileFormat},
@@ -24,11 +29,11 @@ pub(super) enum Softsign {
         #[arg(
             short = 't',
             long = "type",
-            value_enum,
-            default_value_t,
+            value_parser = key_type::purpose(),
+            default_value = "consensus",
             value_name = "TYPE"
         )]
-        key_type: KeyType,
+        purpose: Purpose,
 
         /// The file to create
         path: PathBuf,
@@ -42,6 +47,10 @@ pub(super) enum Softsign {
         #[arg(short, long, value_enum, value_name = "FORMAT")]
         format: Option<Format>,
 
+        /// What kind of key it must be [default: what IN says, else ed25519]
+        #[arg(short = 't', long = "type", value_parser = key_type::scheme(), value_name = "TYPE")]
+        scheme: Option<Algorithm>,
+
         /// The file to read
         #[arg(value_name = "IN")]
         from: PathBuf,
@@ -52,22 +61,13 @@ pub(super) enum Softsign {
     },
 }
 
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-pub(super) enum KeyType {
-    /// secp256k1; signs nothing here
-    Account,
-    /// Ed25519, signs votes and proposals
-    #[default]
-    Consensus,
-}
-
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Format {
     /// priv_validator_key.json or priv_validator.json
     Json,
     /// 32 raw bytes
     Raw,
-    /// Base64 of 32, 64 or 96 bytes
+    /// Base64 of 32, 64 or 96 bytes, or what `softsign keygen` writes
     Base64,
 }
 
@@ -75,18 +75,18 @@ impl Softsign {
     pub(super) fn run(&self) -> Result<(), Failure> {
         match self {
             Self::Keygen {
-                key_type: KeyType::Consensus,
+                purpose: Purpose::Consensus(scheme),
                 path,
             } => {
-                let key = softsign::generate(path)?;
+                let key = softsign::generate(*scheme, path)?;
                 note(&format!(
-                    "generated consensus (Ed25519) private key at {}",
+                    "generated consensus ({scheme}) private key at {}",
                     path.display()
                 ));
                 output(&format!("{}\n", format_key(&key, None)))
             }
             Self::Keygen {
-                key_type: KeyType::Account,
+                purpose: Purpose::Account,
                 path,
             } => {
                 let key = softsign::generate_account(path)?;
@@ -94,13 +94,19 @@ impl Softsign {
                     "generated account (secp256k1) private key at {}",
                     path.display()
                 ));
-                let key = hex::encode_upper(key);
+                let key = hex::encode_upper(key.as_bytes());
                 output(&format!("{}\n", String::from_utf8_lossy(&key)))
             }
-            Self::Import { format, from, to } => {
-                let key = softsign::import(format.map(Into::into), from, to)?;
+            Self::Import {
+                format,
+                scheme,
+                from,
+                to,
+            } => {
+                let key = softsign::import(format.map(Into::into), *scheme, from, to)?;
                 note(&format!(
-                    "imported consensus (Ed25519) private key to {}",
+                    "imported consensus ({}) private key to {}",
+                    key.algorithm(),
                     to.display()
                 ));
                 output(&format!("{}\n", format_key(&key, None)))

@@ -7,6 +7,7 @@ use super::{
     suggest,
 };
 use crate::{
+    crypto::Algorithm,
     keyring::providers::{KeyType, softsign::FileFormat},
     privval::ChainId,
 };
@@ -69,6 +70,8 @@ pub(super) enum Place<'t> {
     File {
         path: Located<&'t str>,
         format: Option<FileFormat>,
+        /// What a consensus key must be.
+        scheme: Option<Algorithm>,
     },
     /// In the device with this index in the list of YubiHSMs, under this object ID.
     Hsm { device: usize, key: u16 },

@@ -9,6 +9,7 @@ use super::{Config, paths::Places};
 use crate::{
     chain, client,
     connection::Address,
+    crypto::Algorithm,
     keyring::{
         format::KeyFormat,
         providers::{
@@ -146,7 +147,8 @@ impl Page {
         let path = self.path(&key.path);
         self.head("softsign", &path);
         self.entry("chain_ids", ids(&key.chain_ids));
-        self.entry("key_type", key_type(key.key_type));
+        let scheme = key.scheme.map(Algorithm::name);
+        self.entry("key_type", scheme.unwrap_or_else(|| key_type(key.key_type)));
         let format = match key.key_format {
             None => "told from the content",
             Some(FileFormat::Base64) => "base64",

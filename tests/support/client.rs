@@ -22,6 +22,7 @@ use tmkms::{
         proto::{Options, Proto, Raw},
     },
     connection::{Address, Identity},
+    crypto::Algorithm,
     event::{Event, Sink},
     keyring::{Key, Signer, providers::softsign},
     privval::{ChainId, Step},
@@ -190,7 +191,7 @@ impl Drop for Thread {
 
 /// A new soft key in a file, changed.
 pub fn key(path: &Path, change: fn(Arc<dyn Signer>) -> Arc<dyn Signer>) -> Key {
-    softsign::generate(path).unwrap();
+    softsign::generate(Algorithm::Ed25519, path).unwrap();
     key_of(path, change)
 }
 
@@ -199,6 +200,7 @@ pub fn key_of(path: &Path, change: impl FnOnce(Arc<dyn Signer>) -> Arc<dyn Signe
     let key = softsign::open(&softsign::Config {
         chain_ids: Vec::new(),
         key_type: softsign::KeyType::Consensus,
+        scheme: None,
         key_format: None,
         path: path.to_owned(),
     });

@@ -16,7 +16,7 @@ use tmkms::{
             keys::{Derived, Side},
         },
     },
-    crypto::{PublicKey, Signature},
+    crypto::{Algorithm, PublicKey, Signature},
     privval::{
         Beat, BlockId, ChainId, Form, Kind, Request, SignRequest, Step,
         canonical::{self, Fields},
@@ -354,24 +354,23 @@ fn an_error(case: &Value, kind: Kind) {
     assert_eq!(text(&encoded(&[], &response)), text(&wanted), "{case}");
 }
 
+/// Of secp256k1, compressed.
+const GENERATOR: [u8; 33] = [
+    0x02, 0x79, 0xbe, 0x66, 0x7e, 0xf9, 0xdc, 0xbb, 0xac, 0x55, 0xa0, 0x62, 0x95, 0xce, 0x87, 0x0b,
+    0x07, 0x02, 0x9b, 0xfc, 0xdb, 0x2d, 0xce, 0x28, 0xd9, 0x59, 0xf2, 0x81, 0x5b, 0x16, 0xf8, 0x17,
+    0x98,
+];
+
 fn a_public_key(case: &Value) {
     let (input, wanted) = (&case["inputs"], body(&case["expected"]["wire"]));
     understood(input, &["ed25519_pub_key", "secp256k1_pub_key", "pub_key"]);
-    if input["secp256k1_pub_key"].is_string() {
-        // Keys of this kind are not built; what stands around one is.
-        let registered = [
-            &names::SECP256K1[..],
-            &[33],
-            &bytes(&input["secp256k1_pub_key"]),
-        ]
-        .concat();
-        let message = Writer::default().bytes(1, &registered);
-        assert_eq!([&names::PUB_KEY_RESPONSE[..], &message.0].concat(), wanted);
-        return;
-    }
-    let key = input["ed25519_pub_key"]
-        .as_str()
-        .map_or(&input["pub_key"], |_| &input["ed25519_pub_key"]);
+    let (scheme, key) = if input["secp256k1_pub_key"].is_string() {
+        (Algorithm::Secp256k1, &input["secp256k1_pub_key"])
+    } else if input["ed25519_pub_key"].is_string() {
+        (Algorithm::Ed25519, &input["ed25519_pub_key"])
+    } else {
+        (Algorithm::Ed25519, &input["pub_key"])
+    };
     let asked = if wanted.starts_with(&names::PUB_KEY_MSG) {
         names::PUB_KEY_MSG
     } else {
@@ -379,10 +378,13 @@ fn a_public_key(case: &Value) {
     };
     let key = bytes(key);
     // Some of these are no points of the curve: another key goes through, and theirs is put in its place.
-    let point = PublicKey::ed25519(&key).unwrap_or_else(|_| some_key());
+    let point = scheme.public_key(&key).unwrap_or_else(|_| match scheme {
+        Algorithm::Secp256k1 => PublicKey::secp256k1(&GENERATOR).unwrap(),
+        _ => some_key(),
+    });
     let mut ours = encoded(&asked, &Response::PubKey(&point));
     assert!(ours.ends_with(point.as_bytes()));
-    ours.truncate(ours.len() - 32);
+    ours.truncate(ours.len() - key.len());
     ours.extend(key);
     assert_eq!(text(&ours), text(&wanted), "{case}");
     // It is no request, whoever sends it.

@@ -4,7 +4,7 @@ use std::{error::Error, fs, io::Write, os::unix::fs::OpenOptionsExt, path::PathB
 
 use subtle_encoding::base64;
 use tmkms::{
-    crypto::PublicKey,
+    crypto::{Algorithm, PublicKey},
     keyring::providers::softsign::{self, Config, FileFormat, KeyType},
 };
 
@@ -37,6 +37,7 @@ impl Keys {
             } else {
                 KeyType::Account
             },
+            scheme: Algorithm::ALL.get(usize::from(mode >> 4)).copied(),
             key_format: match mode & 3 {
                 0 => None,
                 1 => Some(FileFormat::Base64),
@@ -103,6 +104,7 @@ impl Target for Keys {
             PUBLIC,
             "tendermint/PrivKeyEd25519",
             "tendermint/PrivKeySecp256k1",
+            "secp256k1 ",
             "=",
             "\n",
             "{",
@@ -120,7 +122,7 @@ impl Keys {
         let to = self.home.path().join("imported");
         let _ = fs::remove_file(&to);
         let imported =
-            softsign::import(config.key_format, &config.path, &to).map_err(|e| e.to_string())?;
+            softsign::import(config.key_format, config.scheme, &config.path, &to).map_err(|e| e.to_string())?;
         let again = self.config(to, 0);
         let again = softsign::open(&again).map_err(|e| e.to_string())?;
         hold!(

@@ -6,20 +6,18 @@ use crate::{
         amino::{Layout, names},
         judged::PROPOSE,
     },
-    crypto::{Algorithm, PublicKey},
+    crypto::PublicKey,
     privval::{BlockId, Form, Hrs, Step, Timestamp, canonical},
     protection::{SignedHeartbeat, SignedMsg},
 };
 
-/// A public key as the registered type that nodes know it by: its prefix, its length, the key.
-pub(super) fn public_key(key: &PublicKey) -> Vec<u8> {
-    let prefix = match key.algorithm() {
-        Algorithm::Ed25519 => names::ED25519,
-    };
-    let mut registered = prefix.to_vec();
+/// A public key as the registered type that nodes know it by: its prefix, its length, the key. `None` for a key that is younger
+/// than these nodes.
+pub(super) fn public_key(key: &PublicKey) -> Option<Vec<u8>> {
+    let mut registered = key.algorithm().facts().amino?.to_vec();
     put_varint(&mut registered, key.as_bytes().len() as u64);
     registered.extend_from_slice(key.as_bytes());
-    registered
+    Some(registered)
 }
 
 /// A message with one submessage, which stands even where it is empty: Go's field is a pointer.

@@ -8,24 +8,21 @@ use crate::{
             SignedRawResponse, SignedVoteResponse, Sum,
         },
     },
-    crypto::{Algorithm, PublicKey},
+    crypto::PublicKey,
     privval::{Hrs, Kind, Step, Timestamp},
     protection::{SignedMsg, SignedRaw},
 };
 
 /// The public key in every field of every version: v0.34 to v0.40 read 1, v1 and v2 read 3 and 4.
 pub(super) fn public_key(key: &PublicKey) -> Sum {
-    let bytes = key.as_bytes().to_vec();
-    let pub_key = match key.algorithm() {
-        Algorithm::Ed25519 => messages::PublicKey {
-            ed25519: Some(bytes.clone()),
-        },
-    };
+    let facts = key.algorithm().facts();
     Sum::PubKeyResponse(PubKeyResponse {
-        pub_key: Some(pub_key),
+        pub_key: Some(messages::PublicKey {
+            member: Some((facts.member, key.as_bytes().to_vec())),
+        }),
         error: None,
-        pub_key_bytes: bytes,
-        pub_key_type: key.algorithm().name().to_owned(),
+        pub_key_bytes: key.later_bytes().into_owned(),
+        pub_key_type: facts.name.to_owned(),
     })
 }
 

@@ -9,9 +9,9 @@ use crate::{
         Failure, Global,
         yubihsm::{connect::Opened, now},
     },
+    crypto,
     keyring::providers::{
         self,
-        softsign::Curve,
         yubihsm::{Algorithm, Label, ObjectId, ObjectType},
     },
 };
@@ -111,7 +111,7 @@ pub(super) enum AlgorithmName {
     Secp256k1,
 }
 
-impl From<AlgorithmName> for Curve {
+impl From<AlgorithmName> for crypto::Algorithm {
     fn from(name: AlgorithmName) -> Self {
         match name {
             AlgorithmName::Ed25519 => Self::Ed25519,

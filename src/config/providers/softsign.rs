@@ -1,11 +1,12 @@
 //! `[[providers.softsign]]`.
 
-use super::{Key, Place, Providers, key_type, route, unknown_value};
+use super::{Key, Place, Providers, route, unknown_value};
 use crate::{
     config::{
         problem::Report,
         reader::{Located, Section},
     },
+    crypto::Algorithm,
     keyring::providers::{KeyType, softsign::FileFormat},
 };
 
@@ -27,7 +28,7 @@ pub(super) fn read<'t>(
 fn key<'t>(section: &Section<'t>, report: &mut Report<'_>) -> Option<Key<'t>> {
     let route = route(section, report);
     let path = section.required_string("path", "\"secrets/consensus.key\"", report);
-    let key_type = key_type(section, "key_type", report);
+    let (key_type, scheme) = key_type(section, report).unzip();
     let written = section.string("key_format", "\"base64\"", report);
     let format = written.and_then(|written| match written.value {
         "base64" => Some(FileFormat::Base64),
@@ -56,6 +57,28 @@ fn key<'t>(section: &Section<'t>, report: &mut Report<'_>) -> Option<Key<'t>> {
         place: Place::File {
             path: path?,
             format,
+            scheme: scheme?,
         },
     })
+}
+
+/// What the key is for, and the scheme if the file says one: `"consensus"`, which it is where nothing is written, `"account"`, or a
+/// scheme's name, which a consensus key's file must then hold. None after an error.
+fn key_type(
+    section: &Section<'_>,
+    report: &mut Report<'_>,
+) -> Option<(KeyType, Option<Algorithm>)> {
+    let Some(written) = section.string("key_type", "\"consensus\"", report) else {
+        let absent = section.position_of("key_type").is_none();
+        return absent.then_some((KeyType::Consensus, None));
+    };
+    match (written.value, Algorithm::named(written.value)) {
+        ("consensus", _) => Some((KeyType::Consensus, None)),
+        ("account", _) => Some((KeyType::Account, None)),
+        (_, Some(scheme)) => Some((KeyType::Consensus, Some(scheme))),
+        (_, None) => {
+            let known = ["consensus", "account"];
+            unknown_value(section, "key_type", written, &known, report)
+        }
+    }
 }

@@ -179,7 +179,12 @@ pub(super) fn softsign(
 ) -> Vec<softsign::Config> {
     let mut configs = Vec::new();
     for key in keys {
-        let Place::File { path, format } = &key.place else {
+        let Place::File {
+            path,
+            format,
+            scheme,
+        } = &key.place
+        else {
             continue;
         };
         let ids: Vec<ChainId> = key.chains().iter().map(|id| id.value.clone()).collect();
@@ -190,6 +195,7 @@ pub(super) fn softsign(
         configs.push(softsign::Config {
             chain_ids: ids,
             key_type: key.key_type,
+            scheme: *scheme,
             key_format: *format,
             path: located,
         });

@@ -193,11 +193,10 @@ impl AwaitingAuth {
 pub(super) fn believable(key: &[u8; 32]) -> Result<PublicKey, HandshakeError> {
     let peer = PublicKey::ed25519(key).map_err(|_| HandshakeError::Key)?;
     // A key of small order has signatures that are valid for any message.
-    let PublicKey::Ed25519(point) = &peer;
-    if point.is_weak() {
-        return Err(HandshakeError::Key);
+    match &peer {
+        PublicKey::Ed25519(point) if !point.is_weak() => Ok(peer),
+        _ => Err(HandshakeError::Key),
     }
-    Ok(peer)
 }
 
 impl fmt::Debug for Hello {

@@ -5,13 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use ed25519_dalek::VerifyingKey;
 use rand_core::{OsRng, RngCore};
 use subtle_encoding::base64;
 use zeroize::Zeroizing;
 
 use crate::{
-    crypto::{PublicKey, Signature},
+    crypto::{Algorithm, PublicKey, Signature},
     key_file,
     keyring::{Key, Signer, SignerError},
     privval::ChainId,
@@ -32,8 +31,10 @@ const NAME: &str = "softsign";
 pub struct Config {
     /// The chains that this key signs for.
     pub chain_ids: Vec<ChainId>,
-    /// What kind of key it is.
+    /// What the key is for.
     pub key_type: KeyType,
+    /// The consensus key's scheme; `None`: told from the file's content, and Ed25519 where that does not say.
+    pub scheme: Option<Algorithm>,
     /// How the file is written; `None`: told from its content.
     pub key_format: Option<FileFormat>,
     /// The key file.
@@ -59,7 +60,7 @@ pub enum FileFormat {
 pub fn open(config: &Config) -> Result<Key, ProviderError> {
     match config.key_type {
         KeyType::Consensus => {
-            let key = memory::scrubbed(|| load(&config.path, config.key_format))?;
+            let key = memory::scrubbed(|| load(&config.path, config.key_format, config.scheme))?;
             Ok(Key {
                 provider: NAME,
                 signer: Arc::new(key),
@@ -71,68 +72,57 @@ pub fn open(config: &Config) -> Result<Key, ProviderError> {
     }
 }
 
-/// Looks at an account key, which signs nothing. Returns its compressed public key (33 bytes).
+/// Looks at an account key, which signs nothing. Returns its public key.
 ///
 /// # Errors
 /// `ProviderError` as in [`open`].
-pub fn look_at_account(config: &Config) -> Result<[u8; 33], ProviderError> {
+pub fn look_at_account(config: &Config) -> Result<PublicKey, ProviderError> {
     memory::scrubbed(|| {
         let bytes = key_file::read(&config.path)?;
         parse::account(&bytes, config.key_format).map_err(at(&config.path))
     })
 }
 
-/// Makes a new Ed25519 consensus key and writes it as base64 of its 32-byte seed, mode 0600.
+/// Makes a new consensus key and writes it, mode 0600: of Ed25519 as base64 of its 32-byte seed, of another scheme as the scheme's
+/// name, a space, and base64 of 32 bytes.
 ///
 /// # Errors
 /// `ProviderError`; an existing file is left as it is.
-pub fn generate(path: &Path) -> Result<PublicKey, ProviderError> {
+pub fn generate(scheme: Algorithm, path: &Path) -> Result<PublicKey, ProviderError> {
     memory::scrubbed(|| {
-        let mut seed = Zeroizing::new([0; 32]);
-        OsRng
-            .try_fill_bytes(seed.as_mut_slice())
-            .map_err(ProviderError::Random)?;
-        let secret = memory::Secret::seed(&seed);
-        key_file::create(path, &Zeroizing::new(base64::encode(seed.as_slice())))?;
-        Ok(PublicKey::Ed25519(secret.verifying_key()))
+        let (secret, _) = draw(scheme)?;
+        let key = parse::Parsed::new(scheme, secret.as_slice()).map_err(at(path))?;
+        key_file::create(path, &key.to_file())?;
+        Ok(key.public_key)
     })
 }
 
-/// Makes a new secp256k1 account key and writes it as base64 of its 32-byte scalar, mode 0600. Returns the compressed
-/// public key (33 bytes).
+/// Makes a new secp256k1 account key and writes it as base64 of its 32-byte scalar, mode 0600. Returns the public key.
 ///
 /// # Errors
 /// `ProviderError`; an existing file is left as it is.
-pub fn generate_account(path: &Path) -> Result<[u8; 33], ProviderError> {
+pub fn generate_account(path: &Path) -> Result<PublicKey, ProviderError> {
     memory::scrubbed(|| {
-        let mut scalar = Zeroizing::new([0; 32]);
-        loop {
-            OsRng
-                .try_fill_bytes(scalar.as_mut_slice())
-                .map_err(ProviderError::Random)?;
-            // Fails for 0 and for values beyond the order: one in 2^127.
-            if let Ok(public_key) = parse::account_public_key(&scalar) {
-                key_file::create(path, &Zeroizing::new(base64::encode(scalar.as_slice())))?;
-                return Ok(public_key);
-            }
-        }
+        let (scalar, public_key) = draw(Algorithm::Secp256k1)?;
+        key_file::create(path, &Zeroizing::new(base64::encode(scalar.as_slice())))?;
+        Ok(public_key)
     })
 }
 
-/// Reads a consensus key in any format (`None`: told from the content) and writes it to a new file: base64 of the 32-byte
-/// seed, or of 96 bytes where only the expanded form is known.
+/// Reads a consensus key in any format and of any scheme (`None`: told from the content) and writes it to a new file, as [`generate`]
+/// does; base64 of 96 bytes where only the expanded form of an Ed25519 key is known.
 ///
 /// # Errors
 /// `ProviderError` as in [`open`] and [`generate`].
 pub fn import(
     format: Option<FileFormat>,
+    scheme: Option<Algorithm>,
     from: &Path,
     to: &Path,
 ) -> Result<PublicKey, ProviderError> {
     memory::scrubbed(|| {
-        let key = load(from, format)?;
-        let written = key.secret.file_bytes(key.verifying_key.as_bytes());
-        key_file::create(to, &Zeroizing::new(base64::encode(written.as_slice())))?;
+        let key = load(from, format, scheme)?.0;
+        key_file::create(to, &key.to_file())?;
         Ok(key.public_key)
     })
 }
@@ -141,67 +131,57 @@ pub fn import(
 pub(in crate::keyring::providers) struct Portable {
     /// An Ed25519 seed, or a secp256k1 scalar in big-endian.
     pub(in crate::keyring::providers) secret: Zeroizing<[u8; 32]>,
-    /// 32 bytes, or 33 of a compressed point.
-    pub(in crate::keyring::providers) public_key: Vec<u8>,
-    pub(in crate::keyring::providers) curve: Curve,
+    pub(in crate::keyring::providers) public_key: PublicKey,
 }
 
-/// What a private key of 32 bytes belongs to.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Curve {
-    /// Edwards, RFC 8032.
-    Ed25519,
-    /// Bitcoin's.
-    Secp256k1,
-}
-
-/// Reads a key file for a device. `curve`: what it must be; `None`: what the file's JSON says, else Ed25519.
+/// Reads a key file for a device. `scheme`: what it must be; `None`: what the file says, else Ed25519.
 pub(in crate::keyring::providers) fn portable(
     path: &Path,
     format: FileFormat,
-    curve: Option<Curve>,
+    scheme: Option<Algorithm>,
 ) -> Result<Portable, ProviderError> {
     memory::scrubbed(|| {
         let bytes = key_file::read(path)?;
-        let curve = curve.unwrap_or_else(|| {
-            let is_other = format == FileFormat::Json && parse::is_secp256k1_json(&bytes);
-            if is_other {
-                Curve::Secp256k1
-            } else {
-                Curve::Ed25519
-            }
-        });
-        parse::portable(&bytes, format, curve).map_err(at(path))
+        parse::portable(&bytes, format, scheme).map_err(at(path))
     })
 }
 
-/// An Ed25519 key in this process's memory.
-struct SoftKey {
-    secret: memory::Secret,
-    verifying_key: VerifyingKey,
-    public_key: PublicKey,
-}
+/// A key in this process's memory.
+struct SoftKey(parse::Parsed);
 
 impl Signer for SoftKey {
     fn public_key(&self) -> &PublicKey {
-        &self.public_key
+        &self.0.public_key
     }
 
     fn sign(&self, msg: Permitted<'_>) -> Result<Signature, SignerError> {
-        let signature = self.secret.sign(msg.as_bytes(), &self.verifying_key);
-        Ok(Signature::Ed25519(signature))
+        let signature = self.0.secret.sign(msg.as_bytes(), &self.0.public_key);
+        signature.ok_or(SignerError::Unusable)
     }
 }
 
-fn load(path: &Path, format: Option<FileFormat>) -> Result<SoftKey, ProviderError> {
+fn load(
+    path: &Path,
+    format: Option<FileFormat>,
+    scheme: Option<Algorithm>,
+) -> Result<SoftKey, ProviderError> {
     let bytes = key_file::read(path)?;
-    let secret = parse::consensus(&bytes, format).map_err(at(path))?;
-    let verifying_key = secret.verifying_key();
-    Ok(SoftKey {
-        secret,
-        verifying_key,
-        public_key: PublicKey::Ed25519(verifying_key),
-    })
+    let key = parse::consensus(&bytes, format, scheme).map_err(at(path))?;
+    Ok(SoftKey(key))
+}
+
+/// 32 random bytes that are a secret of the scheme, and its public half.
+fn draw(scheme: Algorithm) -> Result<(Zeroizing<[u8; 32]>, PublicKey), ProviderError> {
+    let mut secret = Zeroizing::new([0; 32]);
+    loop {
+        OsRng
+            .try_fill_bytes(secret.as_mut_slice())
+            .map_err(ProviderError::Random)?;
+        // What is none is 0 or beyond the order of the curve.
+        if let Some(public_key) = scheme.public_half(secret.as_slice()) {
+            return Ok((secret, public_key));
+        }
+    }
 }
 
 fn at(path: &Path) -> impl FnOnce(KeyError) -> ProviderError {

@@ -30,7 +30,7 @@ pub use self::{
         StorageInfo, WrapForm, Wrapped, identify,
     },
     error::{DeviceError, Lost, Status, TransportError},
-    inspection::{Inspected, KeyProblem, Scheme, held, held_in_vain, inspect},
+    inspection::{Inspected, KeyProblem, Scheme, held, held_in_vain, inspect, public_key},
     object::{Algorithm, Entry, Filter, Info, Label, NewObject, ObjectId, ObjectType, Origin},
     running::Hsm,
     scp03::StaticKeys,

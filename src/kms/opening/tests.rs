@@ -3,6 +3,7 @@ use std::sync::Mutex;
 use super::*;
 use crate::{
     chain::Attempt,
+    crypto::Algorithm,
     privval::ChainId,
     protection::{Record, store::file},
 };
@@ -55,10 +56,11 @@ impl Home {
 
     fn key(&self) -> Key {
         let path = self.directory.path().join("key");
-        softsign::generate(&path).expect("a new file");
+        softsign::generate(Algorithm::Ed25519, &path).expect("a new file");
         softsign::open(&softsign::Config {
             chain_ids: Vec::new(),
             key_type: softsign::KeyType::Consensus,
+            scheme: None,
             key_format: None,
             path,
         })

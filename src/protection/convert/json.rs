@@ -3,7 +3,11 @@
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use subtle_encoding::hex;
 
-use crate::{crypto::PublicKey, key_file, protection::convert::BlockId};
+use crate::{
+    crypto::{Algorithm, PublicKey},
+    key_file,
+    protection::convert::BlockId,
+};
 
 /// A state file. Fields that nobody needs here are ignored; a private key is skipped without being kept.
 #[derive(Deserialize)]
@@ -189,10 +193,13 @@ struct Key {
 
 impl Key {
     fn read(self) -> Option<PublicKey> {
-        if self.kind != "tendermint/PubKeyEd25519" {
-            return None;
-        }
-        PublicKey::ed25519(&key_file::from_base64(self.value.as_bytes())?).ok()
+        let is_it = |scheme: &&Algorithm| {
+            let mut names = scheme.facts().json.iter();
+            names.any(|names| names.public == self.kind)
+        };
+        let scheme = Algorithm::ALL.iter().find(is_it)?;
+        let bytes = key_file::from_base64(self.value.as_bytes())?;
+        scheme.public_key(&bytes).ok()
     }
 }
 

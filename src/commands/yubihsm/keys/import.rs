@@ -20,7 +20,6 @@ use crate::{
             object_id,
         },
     },
-    crypto::PublicKey,
     key_file,
     keyring::{
         format::KeyFormat,
@@ -28,9 +27,10 @@ use crate::{
             self,
             softsign::FileFormat,
             yubihsm::{
-                Algorithm, Capabilities, Domains, Label, NewObject, ObjectId, ObjectType,
-                PublicKeyBytes, Status,
+                Capabilities, Domains, Label, NewObject, ObjectId, ObjectType, PublicKeyBytes,
+                Status,
                 import::{Backup, PrivateKey, compressed, signing_capability},
+                public_key as public_key_of,
             },
         },
     },
@@ -281,10 +281,7 @@ fn tell(hsm: &Opened, id: ObjectId, key: &PublicKeyBytes) -> Result<(), Failure>
 }
 
 fn make(record: Making<'_>, key: &PublicKeyBytes) -> Result<(), Failure> {
-    let key = match key.algorithm {
-        Algorithm::ED25519 => PublicKey::ed25519(&key.bytes).ok(),
-        _ => None,
-    };
+    let key = public_key_of(key).ok();
     record.finish(key.as_ref())
 }
 

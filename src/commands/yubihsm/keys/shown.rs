@@ -1,8 +1,6 @@
 //! How the keys of a device are shown.
 
-use ripemd::Ripemd160;
-use sha2::{Digest, Sha256};
-use subtle_encoding::{base64, bech32, hex};
+use subtle_encoding::bech32;
 
 use crate::{
     crypto::PublicKey,
@@ -10,13 +8,10 @@ use crate::{
         format::{KeyFormat, format_key},
         providers::{
             KeyType,
-            yubihsm::{Algorithm, PublicKeyBytes, import::compressed},
+            yubihsm::{PublicKeyBytes, public_key},
         },
     },
 };
-
-/// What amino put in front of a secp256k1 public key (`tendermint/PubKeySecp256k1`, and the length).
-const AMINO_SECP256K1: [u8; 5] = [0xeb, 0x5a, 0xe9, 0x87, 0x21];
 
 /// A key as its chain writes it: of an account its address where the chain uses bech32. `None` for a key that tmkms does not sign with.
 pub(super) fn shown(
@@ -24,30 +19,16 @@ pub(super) fn shown(
     use_for: KeyType,
     format: Option<&KeyFormat>,
 ) -> Option<String> {
-    let bytes = compressed(key)?;
-    if key.algorithm == Algorithm::ED25519 {
-        return Some(format_key(&PublicKey::ed25519(&bytes).ok()?, format));
-    }
-    Some(match (format, use_for) {
+    let key = public_key(key).ok()?;
+    Some(match (&key, use_for, format) {
         (
+            PublicKey::Secp256k1(_),
+            KeyType::Account,
             Some(KeyFormat::Bech32 {
                 account_key_prefix, ..
             }),
-            KeyType::Account,
-        ) => account(&bytes, account_key_prefix),
-        (
-            Some(KeyFormat::Bech32 {
-                consensus_key_prefix,
-                ..
-            }),
-            KeyType::Consensus,
-        ) => bech32::encode(
-            consensus_key_prefix,
-            [AMINO_SECP256K1.as_slice(), &bytes].concat(),
-        ),
-        (Some(KeyFormat::CosmosJson), _) => cosmos_json(&bytes),
-        (Some(KeyFormat::Hex), _) => upper_hex(&bytes),
-        (None, _) => format!("{} {}", upper_hex(&bytes), cosmos_json(&bytes)),
+        ) => bech32::encode(account_key_prefix, key.address()),
+        _ => format_key(&key, format),
     })
 }
 
@@ -67,23 +48,12 @@ pub(super) fn shown_with_prefix(
     shown(key, use_for, Some(&format))
 }
 
-/// The address of an account: RIPEMD-160 of SHA-256 of the compressed key.
-fn account(key: &[u8], prefix: &str) -> String {
-    bech32::encode(prefix, Ripemd160::digest(Sha256::digest(key)))
-}
-
-fn cosmos_json(key: &[u8]) -> String {
-    let value = String::from_utf8_lossy(&base64::encode(key)).into_owned();
-    format!(r#"{{"@type":"/cosmos.crypto.secp256k1.PubKey","key":"{value}"}}"#)
-}
-
-fn upper_hex(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(&hex::encode_upper(bytes)).into_owned()
-}
-
 #[cfg(test)]
 mod tests {
+    use subtle_encoding::hex;
+
     use super::*;
+    use crate::keyring::providers::yubihsm::Algorithm;
 
     /// Scalar 1: the generator, of which the address is published everywhere.
     fn generator() -> PublicKeyBytes {
@@ -110,7 +80,8 @@ mod tests {
         let (prefix, data) =
             bech32::decode(shown(KeyType::Consensus, Some("cosmosvalconspub"))).expect("bech32");
         assert_eq!(prefix, "cosmosvalconspub");
-        assert_eq!(upper_hex(&data), format!("EB5AE98721{compressed}"));
+        let wanted = format!("EB5AE98721{compressed}");
+        assert_eq!(hex::encode_upper(data), wanted.as_bytes());
     }
 
     #[test]

@@ -1,38 +1,62 @@
 //! Key files of every form, told apart by content, and never by length alone.
 
-use std::{borrow::Cow, mem};
-
-use ed25519_dalek::VerifyingKey;
-use k256::elliptic_curve::group::GroupEncoding;
-use ripemd::Ripemd160;
-use serde::Deserialize;
-use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use subtle_encoding::hex;
+use subtle_encoding::base64;
 use zeroize::Zeroizing;
 
 use crate::{
-    crypto::PublicKey,
+    crypto::{Algorithm, PublicKey},
     key_file,
-    keyring::providers::softsign::{Curve, FileFormat, Portable, memory::Secret},
+    keyring::providers::softsign::{FileFormat, Portable, memory::Secret},
 };
 
-/// The kinds of private keys that nodes have besides Ed25519 (protocol.md 5.3, 10.1), as an error quotes them.
-const OTHER_KINDS: [&str; 7] = [
-    "`tendermint/PrivKeySecp256k1`",
-    "`tendermint/PrivKeySecp256k1eth`",
-    "`tendermint/PrivKeySr25519`",
-    "`cometbft/PrivKeyBls12_381`",
-    "`cometbft/PrivKeyMlDsa65`",
-    "`cometbft/PrivKeySecp256k1eth`",
-    "`tendermint/PrivKeyBls12_381`",
-];
+mod error;
+mod json;
 
-/// What a key file calls a secp256k1 consensus key.
-const SECP256K1_PRIVATE: &str = "tendermint/PrivKeySecp256k1";
+pub use self::error::KeyError;
 
-/// A consensus key from a file's content. `format`: what the configuration says it is.
-pub(super) fn consensus(file: &[u8], format: Option<FileFormat>) -> Result<Secret, KeyError> {
+/// A consensus key as it was read.
+pub(super) struct Parsed {
+    pub(super) secret: Secret,
+    pub(super) public_key: PublicKey,
+}
+
+impl Parsed {
+    pub(super) fn new(scheme: Algorithm, secret: &[u8]) -> Result<Self, KeyError> {
+        let none = KeyError::Secret { scheme };
+        let public_key = scheme.public_half(secret).ok_or(none.clone())?;
+        let secret = Secret::new(secret).ok_or(none)?;
+        Ok(Self { secret, public_key })
+    }
+
+    /// What a key file holds. Of Ed25519 it is base64 of the seed, as ever, or of the scalar in big-endian ‖ prefix ‖ public key; else the
+    /// scheme's name, a space, and base64 of the secret.
+    pub(super) fn to_file(&self) -> Zeroizing<Vec<u8>> {
+        let secret = self.secret.as_bytes();
+        let scheme = self.public_key.algorithm();
+        if scheme != Algorithm::Ed25519 {
+            let encoded = Zeroizing::new(base64::encode(secret));
+            return Zeroizing::new([scheme.name().as_bytes(), b" ", &encoded].concat());
+        }
+        let (first, second) = secret.split_at_checked(32).unwrap_or((secret, &[]));
+        if second.is_empty() {
+            return Zeroizing::new(base64::encode(first));
+        }
+        let mut bytes = Zeroizing::new(Vec::with_capacity(96));
+        bytes.extend(first.iter().rev());
+        bytes.extend_from_slice(second);
+        bytes.extend_from_slice(self.public_key.as_bytes());
+        Zeroizing::new(base64::encode(bytes.as_slice()))
+    }
+}
+
+/// A consensus key from a file's content. `format`, `scheme`: what the configuration says it is. A file that does not name its scheme
+/// holds an Ed25519 key, unless `scheme` says otherwise.
+pub(super) fn consensus(
+    file: &[u8],
+    format: Option<FileFormat>,
+    scheme: Option<Algorithm>,
+) -> Result<Parsed, KeyError> {
     let trimmed = file.trim_ascii();
     let format = match format {
         Some(format) => format,
@@ -43,206 +67,113 @@ pub(super) fn consensus(file: &[u8], format: Option<FileFormat>) -> Result<Secre
         None if trimmed.starts_with(b"{") => FileFormat::Json,
         None => FileFormat::Base64,
     };
-    match format {
-        FileFormat::Raw => raw(file),
-        FileFormat::Base64 => from_base64(trimmed),
-        FileFormat::Json => json(file),
+    let parsed = match format {
+        FileFormat::Raw => raw(file, scheme)?,
+        FileFormat::Base64 => match named(trimmed) {
+            Some((scheme, rest)) => of_scheme(scheme, rest)?,
+            None => match scheme {
+                None | Some(Algorithm::Ed25519) => from_base64(trimmed)?,
+                Some(scheme) => of_scheme(scheme, trimmed)?,
+            },
+        },
+        FileFormat::Json => json::read(file)?,
+    };
+    let found = parsed.public_key.algorithm();
+    match scheme {
+        Some(wanted) if wanted != found => Err(KeyError::Other { found, wanted }),
+        _ => Ok(parsed),
     }
 }
 
-/// A private key of 32 bytes, as a device takes them.
+/// A private key of 32 bytes, as a device takes them. `scheme`: what it must be; `None`: what the file says, else Ed25519.
 pub(super) fn portable(
     file: &[u8],
     format: FileFormat,
-    curve: Curve,
+    scheme: Option<Algorithm>,
 ) -> Result<Portable, KeyError> {
-    let (secret, public_key) = match (curve, format) {
-        (Curve::Ed25519, _) => {
-            let secret = consensus(file, Some(format))?;
-            let seed = secret.as_seed().ok_or(KeyError::NoSeed)?;
-            (seed, secret.verifying_key().as_bytes().to_vec())
-        }
-        (Curve::Secp256k1, FileFormat::Json) => secp256k1_json(file)?,
-        (Curve::Secp256k1, FileFormat::Base64 | FileFormat::Raw) => {
-            let bytes = match format {
-                FileFormat::Raw => Zeroizing::new(file.to_vec()),
-                FileFormat::Base64 | FileFormat::Json => decode(file.trim_ascii())?,
-            };
-            let mut scalar = Zeroizing::new([0; 32]);
-            if bytes.len() != scalar.len() {
-                return Err(KeyError::AccountLength { found: bytes.len() });
-            }
-            scalar.copy_from_slice(&bytes);
-            let public_key = account_public_key(&scalar)?.to_vec();
-            (scalar, public_key)
-        }
-    };
+    let parsed = consensus(file, Some(format), scheme)?;
+    let mut secret = Zeroizing::new([0; 32]);
+    if parsed.secret.as_bytes().len() != secret.len() {
+        return Err(KeyError::NoSeed);
+    }
+    secret.copy_from_slice(parsed.secret.as_bytes());
     Ok(Portable {
         secret,
-        public_key,
-        curve,
+        public_key: parsed.public_key,
     })
 }
 
-/// The compressed public key (33 bytes) of a secp256k1 account key: base64 or raw, 32 bytes, big-endian.
-pub(super) fn account(file: &[u8], format: Option<FileFormat>) -> Result<[u8; 33], KeyError> {
+/// The public key of a secp256k1 account key: base64 or raw, 32 bytes, big-endian.
+pub(super) fn account(file: &[u8], format: Option<FileFormat>) -> Result<PublicKey, KeyError> {
     let decoded = match format {
         Some(FileFormat::Json) => return Err(KeyError::AccountJson),
         Some(FileFormat::Raw) => Zeroizing::new(file.to_vec()),
         Some(FileFormat::Base64) | None => decode(file.trim_ascii())?,
     };
-    let scalar = decoded
-        .as_slice()
-        .try_into()
-        .map_err(|_| KeyError::AccountLength {
+    if decoded.len() != 32 {
+        return Err(KeyError::AccountLength {
             found: decoded.len(),
-        })?;
-    account_public_key(scalar)
-}
-
-/// The compressed public key (33 bytes) of a secp256k1 scalar (32 bytes, big-endian).
-pub(super) fn account_public_key(scalar: &[u8; 32]) -> Result<[u8; 33], KeyError> {
-    let secret = k256::SecretKey::from_slice(scalar).map_err(|_| KeyError::Scalar)?;
-    let point = secret.public_key().to_projective().to_affine();
-    let compressed = point.to_bytes();
-    Ok(compressed.into())
-}
-
-/// Why the content of a file is no key. Never carries any of the content.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum KeyError {
-    /// Nothing in the file.
-    #[error("the file is empty")]
-    Empty,
-    /// Neither JSON nor raw bytes nor base64.
-    #[error("invalid encoding: neither base64 nor JSON nor 32 raw bytes")]
-    Encoding,
-    /// Base64 of a wrong number of bytes.
-    #[error("invalid Ed25519 key size: expected 32, 64 or 96 bytes, but got {found}")]
-    Length {
-        /// How many bytes the base64 stands for.
-        found: usize,
-    },
-    /// Said to be raw, but not 32 bytes.
-    #[error("a raw key has 32 bytes, but this file has {found}")]
-    RawLength {
-        /// How many bytes the file has.
-        found: usize,
-    },
-    /// 64 bytes that are neither seed and public key nor an expanded key.
-    #[error("the second half is not the public key of the first, and the first is no expanded key")]
-    Halves,
-    /// 96 bytes whose public key belongs to another key.
-    #[error("the public key in the file is not that of its scalar")]
-    Expanded,
-    /// Not the JSON of a key file.
-    #[error("not a key file's JSON: {problem} at line {line}, column {column}")]
-    Json {
-        /// Syntax, an unexpected end, or a missing or wrong field.
-        problem: &'static str,
-        /// Line, from 1.
-        line: usize,
-        /// Column, from 1.
-        column: usize,
-    },
-    /// A key of a kind that does not sign votes here.
-    #[error(
-        "{found} is not `tendermint/PrivKeyEd25519`, the one kind of consensus key that this version signs with"
-    )]
-    Kind {
-        /// The type that the file states, if it is a type of some node: anything else could be a key in the wrong place.
-        found: &'static str,
-    },
-    /// `priv_key` holds no seed and public key.
-    #[error("`priv_key` is not base64 of 64 bytes, seed and public key")]
-    PrivKey,
-    /// The halves of `priv_key` disagree.
-    #[error("the second half of `priv_key` is not the public key of the first")]
-    PrivKeyHalves,
-    /// `pub_key` belongs to another key.
-    #[error("`pub_key` is not the public key of `priv_key`")]
-    PubKey,
-    /// `address` belongs to another key.
-    #[error("`address` is not the address of `priv_key`")]
-    Address,
-    /// An account key as JSON.
-    #[error("an account key is base64, not JSON")]
-    AccountJson,
-    /// An account key of a wrong length.
-    #[error("an account key has 32 bytes, but this one has {found}")]
-    AccountLength {
-        /// How many bytes the base64 stands for.
-        found: usize,
-    },
-    /// An expanded key where a device needs the seed.
-    #[error(
-        "the file holds an expanded key, and a device takes nothing but the 32-byte seed that it was made from"
-    )]
-    NoSeed,
-    /// Zero, or beyond the curve's order.
-    #[error("not a secp256k1 private key")]
-    Scalar,
-}
-
-impl KeyError {
-    /// What the operator can do about it.
-    pub(crate) fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Halves | Self::Expanded | Self::PrivKeyHalves | Self::PubKey | Self::Address => {
-                Some("the file is damaged or was put together by hand; take it from its backup")
-            }
-            Self::Encoding | Self::Empty | Self::Length { .. } | Self::RawLength { .. } => Some(
-                "a key file is base64 of a 32-byte seed, or CometBFT's priv_validator_key.json",
-            ),
-            Self::NoSeed => Some(
-                "import the backup that the device made (-t wrap), or the file that the key came from",
-            ),
-            Self::Json { .. }
-            | Self::Kind { .. }
-            | Self::PrivKey
-            | Self::AccountJson
-            | Self::AccountLength { .. }
-            | Self::Scalar => None,
-        }
+        });
     }
+    let scheme = Algorithm::Secp256k1;
+    scheme
+        .public_half(&decoded)
+        .ok_or(KeyError::Secret { scheme })
 }
 
-fn raw(file: &[u8]) -> Result<Secret, KeyError> {
-    let seed = file
-        .try_into()
-        .map_err(|_| KeyError::RawLength { found: file.len() })?;
-    Ok(Secret::seed(seed))
+/// 32 bytes.
+fn raw(file: &[u8], scheme: Option<Algorithm>) -> Result<Parsed, KeyError> {
+    if file.len() != 32 {
+        return Err(KeyError::RawLength { found: file.len() });
+    }
+    Parsed::new(scheme.unwrap_or(Algorithm::Ed25519), file)
+}
+
+/// The scheme that stands before the base64, and the base64.
+fn named(text: &[u8]) -> Option<(Algorithm, &[u8])> {
+    let at = text.iter().position(|byte| *byte == b' ')?;
+    let (name, rest) = text.split_at_checked(at)?;
+    Some((
+        Algorithm::named(str::from_utf8(name).ok()?)?,
+        rest.trim_ascii(),
+    ))
+}
+
+fn of_scheme(scheme: Algorithm, text: &[u8]) -> Result<Parsed, KeyError> {
+    if text.is_empty() {
+        return Err(KeyError::Empty);
+    }
+    Parsed::new(scheme, &decode(text)?)
 }
 
 fn decode(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     key_file::from_base64(text).ok_or(KeyError::Encoding)
 }
 
-fn from_base64(text: &[u8]) -> Result<Secret, KeyError> {
+/// An Ed25519 key of 32, 64 or 96 bytes.
+fn from_base64(text: &[u8]) -> Result<Parsed, KeyError> {
     if text.is_empty() {
         return Err(KeyError::Empty);
     }
     let bytes = decode(text)?;
-    if let Ok(seed) = bytes.as_slice().try_into() {
-        Ok(Secret::seed(seed))
-    } else if let Ok(bytes) = bytes.as_slice().try_into() {
-        sixty_four(bytes)
-    } else if let Ok(bytes) = bytes.as_slice().try_into() {
-        ninety_six(bytes)
-    } else {
-        Err(KeyError::Length { found: bytes.len() })
+    match bytes.len() {
+        32 => Parsed::new(Algorithm::Ed25519, &bytes),
+        64 => sixty_four(&bytes),
+        96 => ninety_six(&bytes),
+        found => Err(KeyError::Length { found }),
     }
 }
 
 /// Seed ‖ public key where the halves agree; else an expanded key, scalar ‖ prefix, as 0.15 read it.
-fn sixty_four(bytes: &[u8; 64]) -> Result<Secret, KeyError> {
-    if let Some(secret) = seed_and_public_key(bytes) {
-        return Ok(secret);
+fn sixty_four(bytes: &[u8]) -> Result<Parsed, KeyError> {
+    let scheme = Algorithm::Ed25519;
+    if let Some(seed) = scheme.secret_from_json(bytes) {
+        return Parsed::new(scheme, &seed);
     }
     // An expanded key that was stored is clamped (RFC 8032, 5.1.5). Of damaged pairs of seed and public key one in 32 looks
     // like that; such a one has another public key than the record is bound to, and so does not sign either.
     if is_clamped(bytes.split_at(32).0) {
-        Ok(Secret::expanded(bytes))
+        Parsed::new(scheme, bytes)
     } else {
         Err(KeyError::Halves)
     }
@@ -250,34 +181,24 @@ fn sixty_four(bytes: &[u8; 64]) -> Result<Secret, KeyError> {
 
 /// A YubiHSM's export: scalar in big-endian ‖ prefix ‖ public key. A device reduces the scalar by the group's order, Yubico's tool for
 /// making backups elsewhere leaves it clamped; that it is the right one, the public key says.
-fn ninety_six(bytes: &[u8; 96]) -> Result<Secret, KeyError> {
+fn ninety_six(bytes: &[u8]) -> Result<Parsed, KeyError> {
     let (private, public_key) = bytes.split_at(64);
     let mut expanded = Zeroizing::new([0; 64]);
     expanded.copy_from_slice(private);
     expanded.split_at_mut(32).0.reverse();
-    let secret = Secret::expanded(&expanded);
-    if is_key(&secret.verifying_key(), public_key) {
-        Ok(secret)
+    let parsed = Parsed::new(Algorithm::Ed25519, expanded.as_slice())?;
+    // In constant time: 96 bytes of another form are secret in every part.
+    if parsed.public_key.as_bytes().ct_eq(public_key).into() {
+        Ok(parsed)
     } else {
         Err(KeyError::Expanded)
     }
-}
-
-fn seed_and_public_key(bytes: &[u8; 64]) -> Option<Secret> {
-    let (seed, public_key) = bytes.split_at(32);
-    let secret = Secret::seed(seed.try_into().ok()?);
-    is_key(&secret.verifying_key(), public_key).then_some(secret)
 }
 
 fn is_text(bytes: &[u8]) -> bool {
     bytes
         .iter()
         .all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
-}
-
-/// In constant time: 64 bytes of another form are secret in both halves.
-fn is_key(key: &VerifyingKey, bytes: &[u8]) -> bool {
-    key.as_bytes().as_slice().ct_eq(bytes).into()
 }
 
 /// RFC 8032, 5.1.5: a multiple of 8, below 2^255, with bit 254 set. Little-endian.
@@ -288,113 +209,11 @@ fn is_clamped(scalar: &[u8]) -> bool {
     }
 }
 
-/// `priv_validator_key.json`, and `priv_validator.json`, which has the last signed state behind the key.
-#[derive(Deserialize)]
-struct JsonKey<'a> {
-    #[serde(borrow)]
-    address: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    pub_key: Option<Typed<'a>>,
-    #[serde(borrow)]
-    priv_key: Typed<'a>,
-}
-
-/// Amino's JSON of a key. Borrowed from the file's wiped buffer.
-#[derive(Deserialize)]
-struct Typed<'a> {
-    #[serde(rename = "type", borrow)]
-    kind: Cow<'a, str>,
-    #[serde(borrow)]
-    value: Cow<'a, str>,
-}
-
-fn json(file: &[u8]) -> Result<Secret, KeyError> {
-    let (key, bytes) = read_json(file, "tendermint/PrivKeyEd25519")?;
-    let bytes = bytes.as_slice().try_into().map_err(|_| KeyError::PrivKey)?;
-    let secret = seed_and_public_key(bytes).ok_or(KeyError::PrivKeyHalves)?;
-    let public_key = secret.verifying_key();
-    let address = PublicKey::Ed25519(public_key).address();
-    key.agrees("tendermint/PubKeyEd25519", public_key.as_bytes(), &address)?;
-    Ok(secret)
-}
-
-/// Whether a key file's JSON holds a secp256k1 key; anything else that is wrong with it is told by whoever reads it.
-pub(super) fn is_secp256k1_json(file: &[u8]) -> bool {
-    serde_json::from_slice::<JsonKey<'_>>(file)
-        .is_ok_and(|key| key.priv_key.kind == SECP256K1_PRIVATE)
-}
-
-/// The scalar (32 bytes, big-endian) and compressed public key (33 bytes) of a secp256k1 consensus key's JSON.
-fn secp256k1_json(file: &[u8]) -> Result<(Zeroizing<[u8; 32]>, Vec<u8>), KeyError> {
-    let (key, bytes) = read_json(file, SECP256K1_PRIVATE)?;
-    let mut scalar = Zeroizing::new([0; 32]);
-    if bytes.len() != scalar.len() {
-        return Err(KeyError::Scalar);
-    }
-    scalar.copy_from_slice(&bytes);
-    let public_key = account_public_key(&scalar)?;
-    // A Bitcoin address's hash, as CometBFT has it for these keys.
-    let address: [u8; 20] = Ripemd160::digest(Sha256::digest(public_key)).into();
-    key.agrees("tendermint/PubKeySecp256k1", &public_key, &address)?;
-    Ok((scalar, public_key.to_vec()))
-}
-
-/// A key file's JSON, if its key is of the wanted kind, and the bytes of `priv_key`.
-fn read_json<'a>(
-    file: &'a [u8],
-    wanted: &str,
-) -> Result<(JsonKey<'a>, Zeroizing<Vec<u8>>), KeyError> {
-    // The error's own text is not kept: it may quote a misplaced private key.
-    let mut key: JsonKey<'_> = serde_json::from_slice(file).map_err(|e| KeyError::Json {
-        problem: match e.classify() {
-            serde_json::error::Category::Eof => "unexpected end",
-            serde_json::error::Category::Data => "a missing or wrong field",
-            serde_json::error::Category::Io | serde_json::error::Category::Syntax => "syntax error",
-        },
-        line: e.line(),
-        column: e.column(),
-    })?;
-    let value = match mem::take(&mut key.priv_key.value) {
-        Cow::Borrowed(value) => Zeroizing::new(value.to_owned()),
-        Cow::Owned(value) => Zeroizing::new(value),
-    };
-    if key.priv_key.kind != wanted {
-        let found = OTHER_KINDS
-            .iter()
-            .find(|known| known.trim_matches('`') == key.priv_key.kind);
-        let found = found.unwrap_or(&"its `type`");
-        return Err(KeyError::Kind { found });
-    }
-    let bytes = decode(value.as_bytes()).map_err(|_| KeyError::PrivKey)?;
-    Ok((key, bytes))
-}
-
-impl JsonKey<'_> {
-    /// What the file states besides the private key must be about that key.
-    fn agrees(&self, kind: &str, public_key: &[u8], address: &[u8; 20]) -> Result<(), KeyError> {
-        if let Some(stated) = &self.pub_key {
-            let same = stated.kind == kind
-                && decode(stated.value.as_bytes())
-                    .is_ok_and(|stated| stated.ct_eq(public_key).into());
-            if !same {
-                return Err(KeyError::PubKey);
-            }
-        }
-        if let Some(stated) = &self.address {
-            let stated = hex::decode(stated.to_ascii_lowercase());
-            if stated.as_deref() != Ok(address.as_slice()) {
-                return Err(KeyError::Address);
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use ed25519_dalek::SigningKey;
     use sha2::{Digest, Sha512};
-    use subtle_encoding::base64;
+    use subtle_encoding::{base64, hex};
 
     use super::*;
 
@@ -424,7 +243,7 @@ mod tests {
     }
 
     fn parse(file: &[u8], format: Option<FileFormat>) -> Result<Vec<u8>, KeyError> {
-        consensus(file, format).map(|secret| secret.verifying_key().as_bytes().to_vec())
+        consensus(file, format, None).map(|parsed| parsed.public_key.as_bytes().to_vec())
     }
 
     fn file(address: &str, public: &str, value: &str) -> String {
@@ -466,29 +285,24 @@ mod tests {
             "fc9d882412243cbcb5994ea9884a0ed296cb2f2a4f02ee0067edca645728fc2c",
         );
         let exported = hex::decode(exported).expect("hex");
-        let secret = consensus(&base64::encode(&exported), None).expect("opens");
-        assert!(exported.ends_with(secret.verifying_key().as_bytes()));
+        let key = consensus(&base64::encode(&exported), None, None).expect("opens");
+        assert!(exported.ends_with(key.public_key.as_bytes()));
         let seed = "497a8d9c4f7d93c961cf700f859b11d804fe5847cf8b3faae5f63620ce0c5456";
         let seed = hex::decode(seed).expect("hex");
         let seed = SigningKey::try_from(seed.as_slice()).expect("a seed");
-        assert_eq!(
-            secret.sign(b"vote", &secret.verifying_key()),
-            seed.sign(b"vote").to_bytes()
-        );
-        let written = secret.file_bytes(secret.verifying_key().as_bytes());
-        assert_eq!(*written, exported);
+        let signature = key.secret.sign(b"vote", &key.public_key).expect("signs");
+        assert_eq!(signature.as_bytes(), seed.sign(b"vote").to_bytes());
+        assert_eq!(*key.to_file(), base64::encode(&exported));
     }
 
     #[test]
     fn the_expanded_form_signs_what_the_seed_signs() {
         use ed25519_dalek::Signer;
 
-        let secret = consensus(&base64::encode(expanded()), None).expect("opens");
+        let key = consensus(&base64::encode(expanded()), None, None).expect("opens");
         let seed = SigningKey::try_from(pair().split_at(32).0).expect("a seed");
-        assert_eq!(
-            secret.sign(b"vote", &secret.verifying_key()),
-            seed.sign(b"vote").to_bytes()
-        );
+        let signature = key.secret.sign(b"vote", &key.public_key).expect("signs");
+        assert_eq!(signature.as_bytes(), seed.sign(b"vote").to_bytes());
     }
 
     #[test]
@@ -563,9 +377,9 @@ mod tests {
         let misplaced = format!(r#"{{"priv_key":"{VALUE}"}}"#);
         let error = parse(misplaced.as_bytes(), None).expect_err("no object");
         assert!(!format!("{error} {error:?}").contains("9giFjw"));
-        let other_kind = r#"{"priv_key":{"type":"tendermint/PrivKeySecp256k1","value":"Lfa2uW//4KGvzLXhtoHGfI5Yd2DA2gC7pOfHSkFheGg="}}"#;
+        let other_kind = r#"{"priv_key":{"type":"tendermint/PrivKeySr25519","value":"Lfa2uW//4KGvzLXhtoHGfI5Yd2DA2gC7pOfHSkFheGg="}}"#;
         let error = parse(other_kind.as_bytes(), None).expect_err("another kind");
-        assert!(error.to_string().contains("`tendermint/PrivKeySecp256k1`"));
+        assert!(error.to_string().contains("`tendermint/PrivKeySr25519`"));
     }
 
     #[test]
@@ -573,15 +387,97 @@ mod tests {
         assert!(account(&base64::encode([7; 32]), None).is_ok());
         assert_eq!(
             account(&base64::encode([0; 32]), None),
-            Err(KeyError::Scalar)
+            Err(KeyError::Secret {
+                scheme: Algorithm::Secp256k1
+            })
         );
         assert_eq!(
             account(&base64::encode([0xff; 32]), None),
-            Err(KeyError::Scalar)
+            Err(KeyError::Secret {
+                scheme: Algorithm::Secp256k1
+            })
         );
         assert_eq!(
             account(&base64::encode([7; 31]), None),
             Err(KeyError::AccountLength { found: 31 })
         );
+    }
+
+    /// A secret of each scheme.
+    fn secrets() -> Vec<(Algorithm, Vec<u8>)> {
+        let mut secrets: Vec<_> = Algorithm::ALL
+            .iter()
+            .map(|scheme| (*scheme, vec![7; 32]))
+            .collect();
+        secrets.push((Algorithm::Ed25519, expanded()));
+        secrets
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_the_same_key_and_taken_for_no_other() {
+        for (scheme, secret) in secrets() {
+            let key = Parsed::new(scheme, &secret).expect("a key");
+            let file = key.to_file();
+            let again = consensus(&file, None, None).expect("opens");
+            assert_eq!(again.public_key, key.public_key);
+            assert_eq!(again.secret.as_bytes(), secret);
+            for wanted in Algorithm::ALL {
+                let opened = consensus(&file, None, Some(*wanted)).map(|key| key.public_key);
+                if *wanted == scheme {
+                    assert_eq!(opened, Ok(key.public_key.clone()));
+                } else if scheme != Algorithm::Ed25519 {
+                    let (found, wanted) = (scheme, *wanted);
+                    assert_eq!(opened, Err(KeyError::Other { found, wanted }));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_names_no_scheme_is_read_as_it_is_told() {
+        let scheme = Algorithm::Secp256k1;
+        let key = scheme.public_half(&[7; 32]).expect("a key");
+        let text = base64::encode([7; 32]);
+        for (file, format) in [(&text[..], None), (&[7; 32], Some(FileFormat::Raw))] {
+            let opened = consensus(file, format, Some(scheme)).expect("opens");
+            assert_eq!(opened.public_key, key);
+            let opened = consensus(file, format, None).expect("opens");
+            assert_eq!(opened.public_key.algorithm(), Algorithm::Ed25519);
+        }
+        let zero = base64::encode([0; 32]);
+        let opened = consensus(&zero, None, Some(scheme)).map(|key| key.public_key);
+        assert_eq!(opened, Err(KeyError::Secret { scheme }));
+    }
+
+    #[test]
+    fn the_json_of_a_node_opens_every_scheme() {
+        let to_text = |bytes: &[u8]| String::from_utf8(base64::encode(bytes)).expect("ASCII");
+        let mut count = 0;
+        for scheme in Algorithm::ALL {
+            let key = scheme.public_half(&[7; 32]).expect("a key");
+            let address = String::from_utf8(hex::encode_upper(key.address())).expect("ASCII");
+            let mut value = vec![7; 32];
+            if *scheme == Algorithm::Ed25519 {
+                value.extend_from_slice(key.as_bytes());
+            }
+            for types in scheme.facts().json {
+                for public in [key.as_bytes().to_vec(), key.later_bytes().into_owned()] {
+                    let file = format!(
+                        r#"{{"address":"{address}","pub_key":{{"type":"{}","value":"{}"}},"priv_key":{{"type":"{}","value":"{}"}}}}"#,
+                        types.public,
+                        to_text(&public),
+                        types.private,
+                        to_text(&value)
+                    );
+                    let opened = consensus(file.as_bytes(), None, None).expect("opens");
+                    assert_eq!(opened.public_key, key);
+                    let other = file.replace(types.public, "tendermint/PubKeySr25519");
+                    let error = consensus(other.as_bytes(), None, None).map(|key| key.public_key);
+                    assert_eq!(error, Err(KeyError::PubKey));
+                    count += 1;
+                }
+            }
+        }
+        assert!(count >= 2 * Algorithm::ALL.len(), "{count}");
     }
 }

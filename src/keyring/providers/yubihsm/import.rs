@@ -6,10 +6,11 @@ use k256::elliptic_curve::sec1::ToEncodedPoint;
 use zeroize::Zeroizing;
 
 use crate::{
+    crypto,
     key_file::{self, KeyFileError},
     keyring::providers::{
         ProviderError,
-        softsign::{self, Curve, FileFormat},
+        softsign::{self, FileFormat},
         yubihsm::{Algorithm, Capabilities, PublicKeyBytes, Wrapped},
     },
 };
@@ -27,22 +28,22 @@ pub struct PrivateKey {
 }
 
 impl PrivateKey {
-    /// Reads a key file. `algorithm`: what it must be; `None`: what its JSON says, else Ed25519.
+    /// Reads a key file. `scheme`: what it must be; `None`: what the file says, else Ed25519.
     ///
     /// # Errors
     /// `ProviderError` if the file cannot be read, others may read it, or it holds no key of that kind whose 32 secret bytes are known.
     pub fn read(
         path: &Path,
         format: FileFormat,
-        algorithm: Option<Curve>,
+        scheme: Option<crypto::Algorithm>,
     ) -> Result<Self, ProviderError> {
-        let key = softsign::portable(path, format, algorithm)?;
+        let key = softsign::portable(path, format, scheme)?;
         Ok(Self {
-            algorithm: match key.curve {
-                Curve::Ed25519 => Algorithm::ED25519,
-                Curve::Secp256k1 => Algorithm::EC_K256,
+            algorithm: match key.public_key.algorithm() {
+                crypto::Algorithm::Ed25519 => Algorithm::ED25519,
+                crypto::Algorithm::Secp256k1 => Algorithm::EC_K256,
             },
-            public_key: key.public_key,
+            public_key: key.public_key.as_bytes().to_vec(),
             secret: key.secret,
         })
     }
@@ -196,7 +197,8 @@ mod tests {
             let (_directory, path) = file(&wrong);
             assert!(PrivateKey::read(&path, FileFormat::Json, None).is_err());
         }
-        let asked_otherwise = PrivateKey::read(&path, FileFormat::Json, Some(Curve::Ed25519));
+        let asked_otherwise =
+            PrivateKey::read(&path, FileFormat::Json, Some(crypto::Algorithm::Ed25519));
         assert!(asked_otherwise.is_err());
     }
 
@@ -208,7 +210,11 @@ mod tests {
             (key.algorithm, key.public_key.len()),
             (Algorithm::ED25519, 32)
         );
-        let key = PrivateKey::read(&path, FileFormat::Base64, Some(Curve::Secp256k1));
+        let key = PrivateKey::read(
+            &path,
+            FileFormat::Base64,
+            Some(crypto::Algorithm::Secp256k1),
+        );
         assert_eq!(key.expect("a key").public_key.len(), 33);
     }
 

@@ -14,6 +14,8 @@ use super::{
 pub enum Scheme {
     /// Ed25519 over the message.
     Ed25519,
+    /// ECDSA with secp256k1 over the message's SHA-256.
+    Secp256k1,
 }
 
 impl Scheme {
@@ -22,6 +24,7 @@ impl Scheme {
     pub fn of(algorithm: Algorithm) -> Option<Self> {
         match algorithm {
             Algorithm::ED25519 => Some(Self::Ed25519),
+            Algorithm::EC_K256 => Some(Self::Secp256k1),
             _ => None,
         }
     }
@@ -31,6 +34,7 @@ impl Scheme {
     pub fn needs(self) -> Capabilities {
         match self {
             Self::Ed25519 => Capabilities::SIGN_EDDSA,
+            Self::Secp256k1 => Capabilities::SIGN_ECDSA,
         }
     }
 
@@ -39,6 +43,7 @@ impl Scheme {
     pub fn repeats_itself(self) -> bool {
         match self {
             Self::Ed25519 => true,
+            Self::Secp256k1 => false,
         }
     }
 }
@@ -117,7 +122,7 @@ impl KeyProblem {
         Some(match self {
             Self::Device(error) => return error.hint(),
             Self::NotFound { .. } => "`tmkms yubihsm keys list` shows the keys that are there; check `key` and the domains".into(),
-            Self::Algorithm { .. } => "a consensus key is ed25519: `tmkms yubihsm keys generate`".into(),
+            Self::Algorithm { .. } => "a consensus key is ed25519 or secp256k1: `tmkms yubihsm keys generate`".into(),
             Self::KeyLacks { .. } => {
                 "capabilities of a key are fixed when it is made: import its backup with this one, or make another".into()
             }
@@ -151,18 +156,29 @@ pub fn inspect(device: &mut Device, id: ObjectId) -> Result<Inspected, KeyProble
             return Err(KeyProblem::AuthKeyLacks { auth_key, missing });
         }
     }
-    let PublicKeyBytes { algorithm, bytes } = device.public_key(id)?;
-    if Scheme::of(algorithm) != Some(scheme) {
+    let key = device.public_key(id)?;
+    if Scheme::of(key.algorithm) != Some(scheme) {
+        let algorithm = key.algorithm;
         return Err(KeyProblem::Algorithm { id, algorithm });
     }
-    let public_key = match scheme {
-        Scheme::Ed25519 => PublicKey::ed25519(&bytes),
-    };
+    let public_key = public_key(&key);
     Ok(Inspected {
         info,
         scheme,
         public_key: public_key.map_err(|source| KeyProblem::PublicKey { id, source })?,
     })
+}
+
+/// A key of the device as everybody else knows it.
+///
+/// # Errors
+/// `InvalidPublicKey` for bytes that are none, and for an algorithm that no consensus key has.
+pub fn public_key(key: &PublicKeyBytes) -> Result<PublicKey, InvalidPublicKey> {
+    match Scheme::of(key.algorithm).ok_or(InvalidPublicKey)? {
+        Scheme::Ed25519 => PublicKey::ed25519(&key.bytes),
+        // The device gives x ‖ y.
+        Scheme::Secp256k1 => PublicKey::secp256k1(&[&[0x04], key.bytes.as_slice()].concat()),
+    }
 }
 
 /// The capabilities of the session's authentication key; `None` if it does not see itself.

@@ -9,7 +9,7 @@ use std::{
 use subtle_encoding::base64;
 
 use crate::{
-    crypto::PublicKey,
+    crypto::{Algorithm, PublicKey},
     key_file,
     privval::ChainId,
     protection::store::file::text::{Text, decimal},
@@ -141,10 +141,9 @@ impl Header {
         let mut lines = text.split('\n');
         let chain = ChainId::new(lines.next()?.strip_prefix("chain ")?).ok()?;
         let (algorithm, key) = lines.next()?.strip_prefix("key ")?.split_once(' ')?;
-        let key = match algorithm {
-            "ed25519" => PublicKey::ed25519(&key_file::from_base64(key.as_bytes())?).ok()?,
-            _ => return None,
-        };
+        let key = Algorithm::named(algorithm)?
+            .public_key(&key_file::from_base64(key.as_bytes())?)
+            .ok()?;
         let inode = decimal(lines.next()?.strip_prefix("inode ")?)?;
         let birth = match lines.next()?.strip_prefix("born ")? {
             "unknown" => None,

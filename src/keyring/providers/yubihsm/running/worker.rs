@@ -6,6 +6,7 @@ use std::{
 };
 
 use rand_core::{OsRng, RngCore};
+use sha2::{Digest, Sha256};
 
 use crate::{
     crypto::Signature,
@@ -322,6 +323,9 @@ fn signature(device: &mut Device, message: &Message) -> Result<Signature, Device
         Scheme::Ed25519 => device
             .sign_eddsa(message.key, &message.bytes)
             .map(Signature::Ed25519),
+        Scheme::Secp256k1 => device
+            .sign_ecdsa(message.key, &Sha256::digest(&message.bytes).into())
+            .map(Signature::Secp256k1),
     }
 }
 
