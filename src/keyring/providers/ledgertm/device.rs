@@ -146,9 +146,13 @@ impl Device {
             }
             _ => return Err(refused(doing, &reply)),
         }
-        let Some((&[mode, major, minor, patch], _)) = reply.data.split_first_chunk::<4>() else {
-            return Err(garbled(doing, &reply));
-        };
+        // Newer versions add whether it is locked (1 byte) and what device it is (4). More is the late answer to what another
+        // process asked, such as a signature that a person has confirmed just now.
+        let (&[mode, major, minor, patch], _) = reply
+            .data
+            .split_first_chunk::<4>()
+            .filter(|(_, more)| more.len() <= 8)
+            .ok_or_else(|| garbled(doing, &reply))?;
         Ok(App {
             name: self.open_app()?.map(|(name, _)| name),
             version: [major, minor, patch],
@@ -263,9 +267,88 @@ fn garbled(doing: &str, reply: &Reply) -> LedgerError {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use crate::{keyring::providers::ledgertm::limits, privval::ChainId};
 
     use super::*;
+
+    /// Gives these replies, whatever is asked.
+    struct Script(VecDeque<Vec<u8>>);
+
+    impl Link for Script {
+        fn exchange(&mut self, _: &[u8], _: Duration) -> Result<Vec<u8>, LedgerError> {
+            self.0.pop_front().ok_or(LedgerError::Stopping)
+        }
+    }
+
+    fn device(replies: &[&[u8]]) -> Device {
+        Device {
+            link: Box::new(Script(replies.iter().map(|r| r.to_vec()).collect())),
+            name: "a script".into(),
+        }
+    }
+
+    #[test]
+    fn the_version_of_every_age_is_read() {
+        let name = b"\x01\x03App\x031.2\x01\x00\x90\x00";
+        for (version, shown) in [
+            (&[0, 0, 9, 13, 0x90, 0][..], "App 0.9.13"),
+            (&[0, 2, 1, 3, 0, 0x90, 0], "App 2.1.3"),
+            (
+                &[1, 2, 1, 3, 0, 0x33, 0, 0, 4, 0x90, 0],
+                "App 2.1.3 (a test build)",
+            ),
+        ] {
+            let app = device(&[version, name]).app().expect("a version");
+            assert_eq!(app.to_string(), shown);
+        }
+        // Firmware that does not say what is open.
+        let app = device(&[&[0, 0, 9, 13, 0x90, 0], &[0x6e, 0]]).app();
+        assert_eq!(
+            app.expect("a version").to_string(),
+            "Tendermint Validator 0.9.13"
+        );
+    }
+
+    #[test]
+    fn what_is_no_answer_to_the_question_is_not_taken_for_one() {
+        let signature = [&[7; 64][..], &[0x90, 0]].concat();
+        for reply in [&signature[..], &[1, 2, 3, 0x90, 0], &[0x90]] {
+            let found = device(&[reply]).app();
+            assert!(
+                matches!(found, Err(LedgerError::Garbled { .. })),
+                "{found:?}"
+            );
+        }
+        let found = device(&[&[5; 66]]).public_key();
+        assert!(
+            matches!(found, Err(LedgerError::Status { .. })),
+            "{found:?}"
+        );
+        let short = [&[5; 31][..], &[0x90, 0]].concat();
+        let found = device(&[&short]).public_key();
+        assert!(
+            matches!(found, Err(LedgerError::Garbled { .. })),
+            "{found:?}"
+        );
+        let found = device(&[&short]).sign(&[1], QUICK);
+        assert!(
+            matches!(found, Err(LedgerError::Garbled { .. })),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn the_parsers_code_is_told() {
+        let error = device(&[&[4, 0x69, 0x84]])
+            .sign(&[1], QUICK)
+            .expect_err("refused");
+        assert_eq!(
+            error.to_string(),
+            "signing failed: the app cannot read this vote or proposal (status 0x6984, data invalid, parser code 4)"
+        );
+    }
 
     #[test]
     fn the_first_proposal_is_for_a_chain_that_cannot_exist_and_fits() {
