@@ -14,6 +14,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     os::unix::fs::OpenOptionsExt,
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use rustix::{
@@ -140,6 +141,41 @@ fn detection_says_plainly_what_is_plugged_in_or_that_nothing_is() {
             assert_eq!((output.status.code(), stdout.as_str()), (Some(1), ""));
         }
     }
+}
+
+#[test]
+fn whoever_writes_words_on_paper_may_take_longer_than_a_session_lasts() {
+    let hsm = Simulator::start(Options::default());
+    words::apply(&hsm, "ed25519 1 1");
+    let home = home(&hsm);
+    let mut child = tmkms(&home, "yubihsm setup")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    let mut told = String::new();
+    while !told.contains("(y/N): ") {
+        let mut byte = [0];
+        assert_eq!(stderr.read(&mut byte).unwrap(), 1, "{told}");
+        told.push(char::from(byte[0]));
+    }
+    assert_eq!(hsm.device().open_sessions(), 0);
+    hsm.device().skip(Duration::from_secs(600));
+    let answers = format!("y\n{}\n", hsm.serial());
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(answers.as_bytes())
+        .unwrap();
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert!(child.wait().unwrap().success(), "{rest}");
+    // Nothing had to be tried twice.
+    assert!(!rest.contains("trying again"), "{rest}");
+    assert_eq!(hsm.device().objects.len(), 6);
 }
 
 #[test]

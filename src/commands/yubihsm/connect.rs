@@ -198,6 +198,16 @@ impl Reach {
         Device::open(&self.adapter, self.wanted, credentials)
     }
 
+    /// Opens a session with the device that was there before.
+    pub(super) fn open_again(
+        &self,
+        credentials: &Credentials,
+        serial: SerialNumber,
+    ) -> Result<Device, Failure> {
+        Device::open(&self.adapter, Some(serial), credentials)
+            .map_err(|error| self.cannot_open(credentials.auth_key, &error))
+    }
+
     fn cannot_open(&self, key: ObjectId, error: &DeviceError) -> Failure {
         let device = match self.wanted {
             Some(serial) => format!("YubiHSM {serial} ({})", self.adapter),
@@ -272,7 +282,14 @@ fn may_reset(device: &mut Device) -> bool {
 /// A session that may erase, and how it was opened.
 pub(super) struct Login {
     pub(super) device: Device,
-    pub(super) credentials: Credentials,
+    credentials: Credentials,
+}
+
+impl Login {
+    /// Ends the session; another can be opened with what comes back.
+    pub(super) fn close(self) -> Credentials {
+        self.credentials
+    }
 }
 
 /// An open session, and what the configuration says about the keys.

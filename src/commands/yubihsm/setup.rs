@@ -21,7 +21,7 @@ use crate::{
     },
     key_file,
     keyring::providers::yubihsm::{
-        Entry, Filter, ObjectType, SerialNumber,
+        Credentials, Device, Entry, Filter, ObjectType, SerialNumber,
         setup::{
             Left, Phrase, Progress, Provision, Report, Role, SetupError, TEMPORARY_KEY, WORDS,
             WRAP_KEY_LEN, WrapKey, login, temporary,
@@ -95,8 +95,11 @@ impl Setup {
         ));
         note(&doomed(&mut login)?);
         output(&secrets(&phrase))?;
+        // Writing 24 words on paper takes longer than a session lasts.
+        let credentials = login.close();
         confirm(serial)?;
-        let report = self.provision(&reach, login, &phrase, second)?;
+        let device = reach.open_again(&credentials, serial)?;
+        let report = provision(&reach, device, &credentials, &phrase, second)?;
         output(&format!(
             "Success reinitialized YubiHSM (serial: {serial})\n"
         ))?;
@@ -110,34 +113,6 @@ impl Setup {
         }
         note("now put the validator's password where `auth` names it, and change `auth` to key 4");
         Ok(())
-    }
-
-    fn provision(
-        &self,
-        reach: &Reach,
-        login: Login,
-        phrase: &Phrase,
-        second: Option<WrapKey>,
-    ) -> Result<Report, Failure> {
-        let Login {
-            device,
-            credentials,
-        } = login;
-        let serial = device.info().serial;
-        let stamp = now();
-        let report = Report::new(serial, hostname(), env::var("LOGNAME").ok(), &stamp);
-        let report = report.map_err(|error| no_random_numbers(&error))?;
-        // From here on a device could be left half set up: Ctrl-C has to wait, or to be pressed twice.
-        defer_signals()?;
-        Provision::new(phrase, second, report.clone(), &stamp)
-            .run(
-                device,
-                &|| reach.open(&credentials),
-                &|credentials| reach.open(credentials),
-                &mut |progress| tell(&progress),
-            )
-            .map_err(|error| explain(&error, serial))?;
-        Ok(report)
     }
 
     /// The phrase that was asked for, or a new one.
@@ -181,6 +156,31 @@ impl Setup {
         line("opaque 0xfffe: the report");
         output(&text)
     }
+}
+
+/// Erases and sets up, and gives the report.
+fn provision(
+    reach: &Reach,
+    device: Device,
+    credentials: &Credentials,
+    phrase: &Phrase,
+    second: Option<WrapKey>,
+) -> Result<Report, Failure> {
+    let serial = device.info().serial;
+    let stamp = now();
+    let report = Report::new(serial, hostname(), env::var("LOGNAME").ok(), &stamp);
+    let report = report.map_err(|error| no_random_numbers(&error))?;
+    // From here on a device could be left half set up: Ctrl-C has to wait, or to be pressed twice.
+    defer_signals()?;
+    Provision::new(phrase, second, report.clone(), &stamp)
+        .run(
+            device,
+            &|| reach.open(credentials),
+            &|credentials| reach.open(credentials),
+            &mut |progress| tell(&progress),
+        )
+        .map_err(|error| explain(&error, serial))?;
+    Ok(report)
 }
 
 /// Everything that comes from a phrase, for paper: to be printed once and kept nowhere.
