@@ -117,9 +117,14 @@ fn signers_and_nodes_are_restarted_in_any_order() {
         let before = node.rpc.height().expect("the node runs");
         assert!(tmkms.terminate(Duration::from_secs(2)).success());
         let tmkms = signer.start();
-        node.wait_for_height(before + 5, PATIENCE);
+        let before = if tool == TendermintV028 {
+            // It asks once: a vote that was lost halts a chain of one validator until the node is restarted.
+            before
+        } else {
+            node.wait_for_height(before + 5, PATIENCE);
+            node.rpc.height().expect("the node runs")
+        };
         // The node, under the running signer.
-        let before = node.rpc.height().expect("the node runs");
         let _ = running.terminate(Duration::from_secs(20));
         let running = node.start();
         node.wait_for_height(before + 5, PATIENCE);
