@@ -29,7 +29,7 @@ use crate::{
             yubihsm::{
                 Capabilities, Domains, Label, NewObject, ObjectId, ObjectType, PublicKeyBytes,
                 Status,
-                import::{Backup, PrivateKey, compressed, signing_capability},
+                import::{Backup, PrivateKey, signing_capability},
                 public_key as public_key_of,
             },
         },
@@ -167,7 +167,7 @@ impl Import {
         refuse_id_in_use(&mut hsm, id)?;
         self.put(&mut hsm, id, &key)?;
         let found = read_back(&mut hsm, id)?;
-        if compressed(&found).as_ref() != Some(&key.public_key) {
+        if public_key_of(&found).ok().as_ref() != Some(&key.public_key) {
             let what = format!(
                 "the device made another key of {}: its public key is not the file's",
                 file.display()
@@ -233,7 +233,13 @@ impl Import {
             return output(&format!("Imported object 0x{id:04x} ({kind})\n"));
         }
         let found = read_back(&mut hsm, id)?;
-        if expected.is_some_and(|expected| Some(expected) != compressed(&found)) {
+        let read_back = public_key_of(&found).ok();
+        let is_expected = |key: &[u8]| {
+            read_back
+                .as_ref()
+                .is_some_and(|found| found.as_bytes() == key)
+        };
+        if expected.is_some_and(|expected| !is_expected(&expected)) {
             let what = format!(
                 "{} holds another key than --public-key says",
                 file.display()

@@ -2,16 +2,15 @@
 
 use std::{fmt, path::Path};
 
-use k256::elliptic_curve::sec1::ToEncodedPoint;
 use zeroize::Zeroizing;
 
 use crate::{
-    crypto,
+    crypto::{self, PublicKey},
     key_file::{self, KeyFileError},
     keyring::providers::{
         ProviderError,
         softsign::{self, FileFormat},
-        yubihsm::{Algorithm, Capabilities, PublicKeyBytes, Wrapped},
+        yubihsm::{Algorithm, Capabilities, Wrapped},
     },
 };
 
@@ -22,8 +21,8 @@ const AROUND: usize = 88;
 pub struct PrivateKey {
     /// Ed25519 or secp256k1.
     pub algorithm: Algorithm,
-    /// As the file has it: 32 bytes, or 33 of a compressed point.
-    pub public_key: Vec<u8>,
+    /// Its public half.
+    pub public_key: PublicKey,
     secret: Zeroizing<[u8; 32]>,
 }
 
@@ -43,7 +42,7 @@ impl PrivateKey {
                 crypto::Algorithm::Ed25519 => Algorithm::ED25519,
                 crypto::Algorithm::Secp256k1 => Algorithm::EC_K256,
             },
-            public_key: key.public_key.as_bytes().to_vec(),
+            public_key: key.public_key,
             secret: key.secret,
         })
     }
@@ -69,21 +68,6 @@ pub fn signing_capability(algorithm: Algorithm) -> Capabilities {
     match algorithm {
         Algorithm::ED25519 => Capabilities::SIGN_EDDSA,
         _ => Capabilities::SIGN_ECDSA,
-    }
-}
-
-/// A public key as everybody but the device writes it: 32 bytes for Ed25519, 33 of a compressed point for secp256k1. `None` for other
-/// algorithms, and for bytes that are no key.
-#[must_use]
-pub fn compressed(key: &PublicKeyBytes) -> Option<Vec<u8>> {
-    match key.algorithm {
-        Algorithm::ED25519 => (key.bytes.len() == 32).then(|| key.bytes.clone()),
-        Algorithm::EC_K256 => {
-            let point = [&[0x04], key.bytes.as_slice()].concat();
-            let point = k256::PublicKey::from_sec1_bytes(&point).ok()?;
-            Some(point.to_encoded_point(true).as_bytes().to_vec())
-        }
-        _ => None,
     }
 }
 
@@ -180,14 +164,7 @@ mod tests {
         let (_directory, path) = file(&right);
         let key = PrivateKey::read(&path, FileFormat::Json, None).expect("a key");
         assert_eq!(key.algorithm, Algorithm::EC_K256);
-        assert_eq!(key.public_key, public);
-        let uncompressed = k256::PublicKey::from_sec1_bytes(&public).expect("a point");
-        let uncompressed = uncompressed.to_encoded_point(false);
-        let of_device = PublicKeyBytes {
-            algorithm: Algorithm::EC_K256,
-            bytes: uncompressed.as_bytes().split_at(1).1.to_vec(),
-        };
-        assert_eq!(compressed(&of_device), Some(public.clone()));
+        assert_eq!(key.public_key.as_bytes(), public);
         assert!(!format!("{key:?}").contains("[1, 1"));
         for wrong in [
             stated.replace("ADDRESS", "00B000887626B294A914501A4CD226B58B235983"),
@@ -207,7 +184,7 @@ mod tests {
         let (_directory, path) = file(&(base64(&[1; 32]) + "\n"));
         let key = PrivateKey::read(&path, FileFormat::Base64, None).expect("a key");
         assert_eq!(
-            (key.algorithm, key.public_key.len()),
+            (key.algorithm, key.public_key.as_bytes().len()),
             (Algorithm::ED25519, 32)
         );
         let key = PrivateKey::read(
@@ -215,7 +192,7 @@ mod tests {
             FileFormat::Base64,
             Some(crypto::Algorithm::Secp256k1),
         );
-        assert_eq!(key.expect("a key").public_key.len(), 33);
+        assert_eq!(key.expect("a key").public_key.as_bytes().len(), 33);
     }
 
     #[test]
