@@ -2,6 +2,7 @@
 #![allow(
     clippy::panic,
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
 
@@ -13,12 +14,15 @@ mod simulator;
 mod target;
 
 use std::{
+    fs,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
 
+use serde_json::{Value, json};
 use simulator::{Fault, Options, Simulator, codes::command};
+use subtle_encoding::{base64, hex};
 use support::{
     Transport::{self, Tcp, Unix},
     free_port,
@@ -29,8 +33,11 @@ use support::{
     wait_for,
 };
 use target::{LONG, credentials, http, of};
-use tmkms::keyring::providers::yubihsm::{
-    Algorithm, Capabilities, Device, Domains, Filter, Label, NewObject, StaticKeys,
+use tmkms::{
+    crypto::PublicKey,
+    keyring::providers::yubihsm::{
+        Algorithm, Capabilities, Device, Domains, Filter, Label, NewObject, StaticKeys,
+    },
 };
 
 const TMKMS: &str = env!("CARGO_BIN_EXE_tmkms");
@@ -43,6 +50,11 @@ const KEY: u16 = 9002;
 
 /// A device as `setup` leaves it, as far as a signer sees it, with the time that a real one takes; and the public key.
 fn device() -> (Simulator, [u8; 32]) {
+    let (simulator, public) = device_with(Algorithm::ED25519);
+    (simulator, public.try_into().unwrap())
+}
+
+fn device_with(algorithm: Algorithm) -> (Simulator, Vec<u8>) {
     let simulator = Simulator::start(Options {
         latency: Duration::from_millis(3),
         ..Options::default()
@@ -55,16 +67,16 @@ fn device() -> (Simulator, [u8; 32]) {
         domains: Domains::ONE,
         capabilities,
     };
-    let role = object(VALIDATOR, Capabilities::SIGN_EDDSA);
+    let signs = Capabilities::SIGN_EDDSA.with(Capabilities::SIGN_ECDSA);
+    let role = object(VALIDATOR, signs);
     let keys = StaticKeys::from_password(&target::password("validator password"));
     admin
         .put_authentication_key(&role, Capabilities::NONE, &keys)
         .unwrap();
-    admin
-        .generate_asymmetric_key(&object(KEY, Capabilities::SIGN_EDDSA), Algorithm::ED25519)
-        .unwrap();
+    let made = admin.generate_asymmetric_key(&object(KEY, signs), algorithm);
+    made.unwrap();
     let public = admin.public_key(KEY).unwrap().bytes;
-    (simulator, public.try_into().unwrap())
+    (simulator, public)
 }
 
 fn node(tool: Tool, transport: Transport, public: &[u8; 32], test: &str) -> Option<NodeHome> {
@@ -220,4 +232,46 @@ fn a_signer_reaches_its_device_through_the_connector_server_of_another() {
     let _holds = holder.start();
     let reached = node.rpc.height().unwrap();
     node.wait_for_height(reached + 20, PATIENCE);
+}
+
+/// Makes the holder of a secp256k1 key the chain's one validator.
+fn take_over(node: &NodeHome, key: &PublicKey) {
+    node.take_key();
+    let path = node.path("config/genesis.json");
+    let mut genesis: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let address = hex::encode_upper(key.address());
+    let public = base64::encode(key.as_bytes());
+    genesis["consensus_params"]["validator"]["pub_key_types"] = json!(["secp256k1"]);
+    let validator = &mut genesis["validators"][0];
+    validator["address"] = json!(String::from_utf8(address).unwrap());
+    validator["pub_key"] = json!({
+        "type": "tendermint/PubKeySecp256k1",
+        "value": String::from_utf8(public).unwrap(),
+    });
+    fs::write(path, serde_json::to_vec_pretty(&genesis).unwrap()).unwrap();
+}
+
+#[test]
+fn a_chain_whose_validator_has_a_secp256k1_key_makes_blocks() {
+    let test = "a secp256k1 key in a YubiHSM2";
+    let (simulator, public) = device_with(Algorithm::EC_K256);
+    // The device gives x ‖ y.
+    let key = PublicKey::secp256k1(&[&[0x04], public.as_slice()].concat()).unwrap();
+    for tool in [CometBftV038, CometBftV040] {
+        let genesis = Genesis { extensions: false };
+        let Some(node) = NodeHome::new(tool, Tcp, genesis, test) else {
+            return;
+        };
+        take_over(&node, &key);
+        let signer = signer(&node, simulator.addr().port(), None);
+        let tmkms = signer.start();
+        let _node = node.start();
+        node.wait_for_height(BLOCKS + 1, PATIENCE);
+        assert_round_0(&node, BLOCKS);
+        // A vote that is asked for again after a restart has the signature that is in the record.
+        tmkms.kill();
+        let _tmkms = signer.start();
+        let reached = node.rpc.height().unwrap();
+        node.wait_for_height(reached + 10, PATIENCE);
+    }
 }

@@ -182,6 +182,20 @@ fn a_key_in_a_device_signs_and_the_session_is_closed_at_the_end() {
 }
 
 #[test]
+fn a_secp256k1_key_signs_what_nodes_verify_and_does_not_repeat_itself() {
+    let simulator = Simulator::start(Options::default());
+    let new = new_key(Capabilities::SIGN_ECDSA);
+    let made = admin(&simulator).generate_asymmetric_key(&new, Algorithm::EC_K256);
+    made.unwrap();
+    let running = Running::over(&simulator);
+    assert_eq!(running.key.signer.public_key().as_bytes().len(), 33);
+    assert!(!running.key.signer.repeats_itself());
+    for round in 0..20 {
+        running.sign(&format!("vote {round}")).unwrap();
+    }
+}
+
+#[test]
 fn whatever_breaks_while_a_vote_is_signed_the_vote_is_signed() {
     let simulator = with_key();
     let running = Running::over(&simulator);
