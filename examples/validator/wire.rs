@@ -87,6 +87,15 @@ pub struct PublicKey {
     /// 33 bytes, compressed.
     #[prost(bytes = "vec", optional, tag = "2")]
     pub secp256k1: Option<Vec<u8>>,
+    /// 96 bytes, uncompressed.
+    #[prost(bytes = "vec", optional, tag = "3")]
+    pub bls12381: Option<Vec<u8>>,
+    /// 1,952 bytes; v0.40.
+    #[prost(bytes = "vec", optional, tag = "4")]
+    pub mldsa65: Option<Vec<u8>>,
+    /// 33 bytes, compressed; v0.40.
+    #[prost(bytes = "vec", optional, tag = "5")]
+    pub secp256k1eth: Option<Vec<u8>>,
 }
 
 /// `SignVoteRequest`.

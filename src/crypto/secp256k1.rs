@@ -1,7 +1,5 @@
 //! secp256k1 as Bitcoin has it: ECDSA over SHA-256.
 
-use std::fmt;
-
 use k256::ecdsa::{
     Signature, SigningKey, VerifyingKey,
     signature::hazmat::{PrehashSigner, PrehashVerifier},
@@ -15,7 +13,7 @@ use super::{Facts, JsonNames, KeyType};
 pub(super) type Signed = [u8; 64];
 
 /// A point, and the 33 bytes of its compressed form.
-#[derive(Clone, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Public {
     key: VerifyingKey,
     bytes: [u8; 33],
@@ -90,12 +88,6 @@ impl From<VerifyingKey> for Public {
         let mut bytes = [0; 33];
         bytes.copy_from_slice(key.to_encoded_point(true).as_bytes());
         Self { key, bytes }
-    }
-}
-
-impl fmt::Debug for Public {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("secp256k1::Public")
     }
 }
 

@@ -29,6 +29,21 @@ fn secp256k1() {
     file("secp256k1.json", Algorithm::Secp256k1, (3, 9));
 }
 
+#[test]
+fn secp256k1eth() {
+    file("secp256k1eth.json", Algorithm::Secp256k1Eth, (3, 9));
+}
+
+#[test]
+fn bls12_381() {
+    file("bls12381.json", Algorithm::Bls12381, (2, 4));
+}
+
+#[test]
+fn ml_dsa_65() {
+    file("mldsa65.json", Algorithm::MlDsa65, (3, 9));
+}
+
 /// Reads a file, which must have so many keys and signatures.
 fn file(name: &str, scheme: Algorithm, count: (usize, usize)) {
     let directory = env::var_os("TMKMS_TEST_VECTORS").map_or_else(

@@ -92,6 +92,10 @@ pub(super) fn portable(
     scheme: Option<Algorithm>,
 ) -> Result<Portable, KeyError> {
     let parsed = consensus(file, Some(format), scheme)?;
+    let scheme = parsed.public_key.algorithm();
+    if !matches!(scheme, Algorithm::Ed25519 | Algorithm::Secp256k1) {
+        return Err(KeyError::NoDevice { scheme });
+    }
     let mut secret = Zeroizing::new([0; 32]);
     if parsed.secret.as_bytes().len() != secret.len() {
         return Err(KeyError::NoSeed);

@@ -39,8 +39,9 @@ impl PrivateKey {
         let key = softsign::portable(path, format, scheme)?;
         Ok(Self {
             algorithm: match key.public_key.algorithm() {
-                crypto::Algorithm::Ed25519 => Algorithm::ED25519,
                 crypto::Algorithm::Secp256k1 => Algorithm::EC_K256,
+                // Whatever is neither is no portable key.
+                _ => Algorithm::ED25519,
             },
             public_key: key.public_key,
             secret: key.secret,

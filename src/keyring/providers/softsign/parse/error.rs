@@ -79,6 +79,12 @@ pub enum KeyError {
         "the file holds an expanded key, and a device takes nothing but the 32-byte seed that it was made from"
     )]
     NoSeed,
+    /// A key of a scheme that no device signs with.
+    #[error("no device signs with {scheme} keys")]
+    NoDevice {
+        /// Which.
+        scheme: Algorithm,
+    },
     /// Of a wrong length, zero, or beyond the curve's order.
     #[error("not a {scheme} private key")]
     Secret {
@@ -103,6 +109,7 @@ impl KeyError {
             Self::Json { .. }
             | Self::Kind { .. }
             | Self::Other { .. }
+            | Self::NoDevice { .. }
             | Self::PrivKey
             | Self::AccountJson
             | Self::AccountLength { .. }
