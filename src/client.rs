@@ -120,6 +120,8 @@ struct Serving {
     told_unverified: bool,
     /// Handshakes that failed since the last one that did not.
     failed_handshakes: u32,
+    /// The last session ended since the node is not what `protocol_version` says.
+    contradicted: bool,
     /// The reason told last and how often it came again untold.
     last_reason: String,
     unsaid: u32,
@@ -132,6 +134,7 @@ impl Serving {
             validator: name.into(),
             told_unverified: false,
             failed_handshakes: 0,
+            contradicted: false,
             last_reason: String::new(),
             unsaid: 0,
         }
@@ -200,8 +203,11 @@ impl Serving {
             &self.client.shutdown,
         )?;
         self.client.codec.begin(generation.map(family))?;
-        self.failed_handshakes = 0;
-        self.last_reason.clear();
+        // On a unix socket a node contradicts its pin with its first message, at every dial anew.
+        if !std::mem::take(&mut self.contradicted) {
+            self.failed_handshakes = 0;
+            self.last_reason.clear();
+        }
         self.tell_connected(peer);
         let session = Session {
             validator: self.validator.clone(),
@@ -210,6 +216,7 @@ impl Serving {
             sink: self.client.sink.as_ref(),
         };
         let ended = session.serve(connection.as_mut(), self.client.codec.as_mut());
+        self.contradicted = matches!(&ended, Err(error) if error.is_contradiction());
         if self.client.codec.ends_with_its_connection() {
             self.client.sink.tell(&Event::Warning {
                 subject: self.validator.to_string(),
