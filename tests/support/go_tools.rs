@@ -30,6 +30,8 @@ pub enum Tool {
     CometBftV040,
     /// CometBFT v1.0.1, with messages of its own.
     CometBftV1,
+    /// The same, built to know BLS12-381 keys.
+    CometBftV1WithBls,
     /// CometBFT's end-to-end application node v0.38.25, whose vote extensions are not empty.
     E2eNodeV038,
     /// The last official conformance test of remote signers.
@@ -49,7 +51,8 @@ pub enum Amino {
 enum Recipe {
     /// `go install PACKAGE@VERSION`.
     Install(&'static str),
-    /// `go build PACKAGE` in a module under `tests/interop/`: for modules whose replace directives `go install` refuses.
+    /// `go build PACKAGE` in a module under `tests/interop/`: for modules whose replace directives `go install` refuses, or that need another
+    /// version of something. With the tag that CometBFT wants for BLS12-381, and that the others do not know.
     Module(&'static str, &'static str),
 }
 
@@ -66,6 +69,7 @@ impl Tool {
             Self::CometBftV038 => ("cometbft-v0.38.25", "cometbft"),
             Self::CometBftV040 => ("cometbft-v0.40.0", "cometbft"),
             Self::CometBftV1 => ("cometbft-v1.0.1", "cometbft"),
+            Self::CometBftV1WithBls => ("cometbft-v1.0.1-bls12381", "cometbft"),
             Self::E2eNodeV038 => ("e2e-node-v0.38.25", "node"),
             Self::Harness => ("tm-signer-harness-v0.34.24", "tm-signer-harness"),
         }
@@ -87,6 +91,10 @@ impl Tool {
                 Recipe::Install("github.com/cometbft/cometbft/cmd/cometbft@v0.40.0")
             }
             Self::CometBftV1 => Recipe::Install("github.com/cometbft/cometbft/cmd/cometbft@v1.0.1"),
+            Self::CometBftV1WithBls => Recipe::Module(
+                "cometbft-v1-bls12381",
+                "github.com/cometbft/cometbft/cmd/cometbft",
+            ),
             Self::E2eNodeV038 => {
                 Recipe::Install("github.com/cometbft/cometbft/test/e2e/node@v0.38.25")
             }
@@ -144,7 +152,8 @@ impl Tool {
             Recipe::Install(package) => go.env("GOBIN", &partial).args(["install", package]),
             Recipe::Module(module, package) => go
                 .current_dir(interop(module))
-                .args([OsStr::new("build"), OsStr::new("-o"), partial.as_os_str()])
+                .args([OsStr::new("build"), OsStr::new("-tags=bls12381")])
+                .args([OsStr::new("-o"), partial.as_os_str()])
                 .arg(package),
         };
         run(&mut go);

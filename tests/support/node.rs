@@ -7,8 +7,8 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use sha2::Digest;
 use tempfile::TempDir;
+use tmkms::crypto::PublicKey;
 
 use super::{
     Transport, free_port,
@@ -110,17 +110,23 @@ impl NodeHome {
 
     /// Makes the holder of this Ed25519 key the chain's one validator. Nobody here has its secret.
     pub fn take_over(&self, public_key: &[u8; 32]) {
-        let address = sha2::Sha256::digest(public_key);
-        let address = subtle_encoding::hex::encode_upper(address.get(..20).expect("of 32 bytes"));
-        let address = String::from_utf8(address).expect("hex digits");
-        let key = subtle_encoding::base64::encode(public_key);
-        let key = String::from_utf8(key).expect("base64 digits");
-        let public = json!({ "type": "tendermint/PubKeyEd25519", "value": key });
+        self.take_over_by(&PublicKey::ed25519(public_key).expect("a point"));
+    }
+
+    /// Makes the holder of this key, of whatever type, the chain's one validator. Nobody here has its secret.
+    pub fn take_over_by(&self, key: &PublicKey) {
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("ASCII");
+        let facts = key.algorithm().facts();
+        let address = text(subtle_encoding::hex::encode_upper(key.address()));
+        let value = text(subtle_encoding::base64::encode(key.as_bytes()));
+        let names = facts.json.first().expect("every key type has names");
+        let public = json!({ "type": names.public, "value": value });
         let path = self.path("config/genesis.json");
         let text = std::fs::read(&path).expect("init wrote it");
         let mut genesis: Value = serde_json::from_slice(&text).expect("init writes JSON");
         genesis["validators"][0]["address"] = json!(address);
         genesis["validators"][0]["pub_key"] = public.clone();
+        genesis["consensus_params"]["validator"]["pub_key_types"] = json!([facts.name]);
         let text = serde_json::to_vec_pretty(&genesis).expect("JSON can be written");
         std::fs::write(&path, text).expect("our own directory");
         let taken = json!({ "address": address, "pub_key": public }).to_string();
@@ -269,7 +275,7 @@ impl NodeHome {
         let mut doc: Value = serde_json::from_slice(&text).expect("init writes JSON");
         doc["chain_id"] = json!(CHAIN);
         if genesis.extensions {
-            let group = if self.tool == Tool::CometBftV1 {
+            let group = if matches!(self.tool, Tool::CometBftV1 | Tool::CometBftV1WithBls) {
                 "feature"
             } else {
                 "abci"
