@@ -301,6 +301,10 @@ fn with_hint(error: &SessionError) -> String {
         error if error.is_contradiction() => Some(
             "without protocol_version it is found out; or does addr name another node?".to_owned(),
         ),
+        SessionError::AfterKey { scheme } => Some(format!(
+            "its log says so; the chain's consensus_params.validator.pub_key_types must have {:?}, and the node be of a version and build that has it",
+            scheme.name()
+        )),
         SessionError::Decode(_) | SessionError::Late(_) => None,
     };
     if let Some(hint) = hint {

@@ -10,6 +10,7 @@ use crate::{
     chain::{Chain, SignError},
     codec::{Codec, DecodeError, Found, Reason, Response},
     connection::{Connection, ConnectionError},
+    crypto::Algorithm,
     event::{self, Event, Signed, Sink},
     privval::{BlockId, Heartbeat, Hrs, Kind, RawBytes, Request, SignRequest, Step},
     protection::{SignedMsg, StoreError},
@@ -65,11 +66,17 @@ impl Session<'_> {
         let mut told = Told::default();
         let mut unready = Seldom::default();
         let mut unkept = Seldom::default();
+        let mut told_key = false;
         loop {
-            let message = connection.read()?;
+            let message = match connection.read() {
+                Ok(message) => message,
+                Err(error) if told_key => return Err(self.after_the_key(error)),
+                Err(error) => return Err(error.into()),
+            };
             let start = Instant::now();
             reply.clear();
             let decoded = codec.decode(message);
+            told_key = decoded == Ok(Request::PubKey);
             let mut answer = self.answer(decoded, codec, &mut reply)?;
             if let Answer::NotReady(not_signed) = answer {
                 // Told at once: it may be a person who is waited for.
@@ -94,6 +101,17 @@ impl Session<'_> {
                 self.tell_not_kept(signed, &mut unkept);
             }
             self.tell(answer, took, &mut told);
+        }
+    }
+
+    /// How a connection ended after the public key was told: a node that does not know its type exits.
+    fn after_the_key(&self, error: ConnectionError) -> SessionError {
+        let scheme = self.chain.public_key().algorithm();
+        let is_hang_up = matches!(error, ConnectionError::Closed | ConnectionError::Io(_));
+        if is_hang_up && scheme != Algorithm::Ed25519 {
+            SessionError::AfterKey { scheme }
+        } else {
+            error.into()
         }
     }
 
@@ -437,6 +455,12 @@ pub enum SessionError {
     /// Signing took so long that the node no longer waits.
     #[error("the answer was ready after {} ms, too late to be sent", .0.as_millis())]
     Late(Duration),
+    /// The node hung up as soon as it knew the public key, and not every node knows keys of that type.
+    #[error("the node hung up when it was told the public key; does this node know {} keys?", .scheme.name())]
+    AfterKey {
+        /// The type of the key.
+        scheme: Algorithm,
+    },
 }
 
 impl SessionError {

@@ -154,3 +154,25 @@ fn a_secp256k1_key_in_a_device_makes_blocks_and_repeats_its_signatures() {
     // Three heights of a proposal, a prevote, a precommit and its extension; the vote for nil; the last precommit and its extension.
     assert_eq!(repeated, 3 * 4 + 1 + 2);
 }
+
+#[test]
+fn a_node_that_hangs_up_at_the_sight_of_the_key_is_explained() {
+    let provider =
+        format!("[[providers.softsign]]\nchain_ids = [\"{CHAIN}\"]\npath = \"consensus.key\"\n");
+    for (scheme, is_explained) in [("ml_dsa_65", true), ("ed25519", false)] {
+        let bench = Bench::new(&provider, |home| {
+            run(home
+                .command()
+                .args(["generate", "--type", scheme, "consensus.key"]));
+        });
+        let process = bench.home.start();
+        let (link, _) = bench.meet();
+        drop(link);
+        // It dials again, and has told by then why the first connection ended.
+        let (_link, _) = bench.meet();
+        let log = bench.home.log();
+        let explained = log.contains("does this node know ml_dsa_65 keys?");
+        assert_eq!(explained, is_explained, "{log}");
+        let _ = process.terminate(Duration::from_secs(5));
+    }
+}
