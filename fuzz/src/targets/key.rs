@@ -37,7 +37,10 @@ impl Keys {
             } else {
                 KeyType::Account
             },
-            scheme: Algorithm::ALL.get(usize::from(mode >> 4)).copied(),
+            scheme: usize::from(mode >> 4)
+                .checked_sub(1)
+                .and_then(|at| Algorithm::ALL.get(at))
+                .copied(),
             key_format: match mode & 3 {
                 0 => None,
                 1 => Some(FileFormat::Base64),
