@@ -124,8 +124,8 @@ impl Keys {
     fn import(&self, config: &Config, key: &PublicKey) -> Result<(), String> {
         let to = self.home.path().join("imported");
         let _ = fs::remove_file(&to);
-        let imported =
-            softsign::import(config.key_format, config.scheme, &config.path, &to).map_err(|e| e.to_string())?;
+        let imported = softsign::import(config.key_format, config.scheme, &config.path, &to)
+            .map_err(|e| e.to_string())?;
         let again = self.config(to, 0);
         let again = softsign::open(&again).map_err(|e| e.to_string())?;
         hold!(
