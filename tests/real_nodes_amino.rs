@@ -197,7 +197,7 @@ fn makes_blocks(tool: Tool, transport: Transport, speaks: &str) {
     let tmkms = start_signer(&signer, &node);
     let running = node.start();
     node.wait_for_height(BLOCKS + 1, PATIENCE);
-    assert_round_0(&node);
+    assert_round_0(&node, &signer);
     assert_no_evidence(&node);
     assert_no_complaint(&node);
     let log = signer.log();
@@ -232,14 +232,23 @@ fn start_signer(signer: &SignerHome, node: &NodeHome) -> Process {
     tmkms
 }
 
-fn assert_round_0(node: &NodeHome) {
+fn assert_round_0(node: &NodeHome, signer: &SignerHome) {
     let validator = node.validator_address();
     for height in 1..=BLOCKS {
         let commit = node
             .rpc
             .commit(height)
             .unwrap_or_else(|| panic!("no commit of height {height}"));
-        assert_eq!(commit.round, 0, "height {height} needed another round");
+        if commit.round != 0 {
+            let log = signer.log();
+            let at = format!(" {height}/");
+            let lines: Vec<&str> = log.lines().filter(|line| line.contains(&at)).collect();
+            panic!(
+                "height {height} needed another round:\n{}\n{}",
+                lines.join("\n"),
+                node.log()
+            );
+        }
         assert_eq!(
             commit.signers,
             std::slice::from_ref(&validator),
