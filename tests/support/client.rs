@@ -22,13 +22,13 @@ use tmkms::{
         proto::{Options, Proto, Raw},
     },
     connection::{Address, Identity},
-    crypto::Algorithm,
+    crypto::{Algorithm, PublicKey},
     event::{Event, Sink},
     keyring::{Key, Signer, providers::softsign},
     privval::{ChainId, Step},
     protection::{
         Guard, Record,
-        store::file::{self, FileStore},
+        store::file::{self, FileStore, Problem},
     },
     shutdown::Shutdown,
 };
@@ -130,6 +130,23 @@ impl Deref for Running {
     }
 }
 
+/// Opens a record that was made a moment ago. Its maker's lock lives on, for as long as that takes to become another program, in
+/// every process that another test of this binary happens to start at that moment.
+fn open(record: &Path, chain: &ChainId, key: &PublicKey) -> FileStore {
+    let begun = Instant::now();
+    loop {
+        match FileStore::open(record, chain, key) {
+            Err(error)
+                if matches!(error.problem, Problem::Locked { .. })
+                    && begun.elapsed() < Duration::from_secs(5) =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            opened => return opened.unwrap().store,
+        }
+    }
+}
+
 impl Thread {
     /// Starts one that dials `addr`, with a new record.
     pub fn start(
@@ -142,7 +159,7 @@ impl Thread {
     ) -> Self {
         let public = key.signer.public_key().clone();
         file::create(record, chain, &public, &Record::never_signed()).unwrap();
-        let guard = Guard::new(FileStore::open(record, chain, &public).unwrap().store);
+        let guard = Guard::new(open(record, chain, &public));
         let told = Arc::new(Told::default());
         let shutdown = Shutdown::new();
         let client = Client {
