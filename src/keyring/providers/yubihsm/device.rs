@@ -243,6 +243,10 @@ impl Device {
         self.alive = false;
         let answer = self.transport.exchange(&message, deadline)?;
         let payload = self.session.unwrap(command, &answer)?;
+        if let Err(status @ Status::SessionFailed) = payload {
+            let reason = Lost::Status(status);
+            return Err(DeviceError::SessionLost { reason });
+        }
         self.alive = true;
         payload.map_err(|status| DeviceError::Refused {
             command,

@@ -75,6 +75,9 @@ struct State {
     /// The newest is the last.
     finished: VecDeque<Finished>,
     looks: VecDeque<ObjectId>,
+    /// The key that is being looked at. Who waits for it is not to ask for it again: that look would come back to somebody who
+    /// asks later, with what was true before.
+    looking: Option<ObjectId>,
     looked: HashMap<ObjectId, Result<Arc<Inspected>, Trouble>>,
     carried: VecDeque<Carried>,
 }
@@ -118,7 +121,7 @@ impl Queue {
             if let Some(trouble) = state.trouble.as_ref().filter(|trouble| !trouble.transient) {
                 return Err(trouble.clone());
             }
-            if !state.looks.contains(&id) {
+            if state.looking != Some(id) && !state.looks.contains(&id) {
                 state.looks.push_back(id);
                 self.changed.notify_all();
             }
@@ -218,13 +221,17 @@ impl Queue {
 
     pub(super) fn looked(&self, id: ObjectId, outcome: Result<Inspected, Trouble>) {
         self.change(|state| {
+            state.looking = None;
             state.looked.insert(id, outcome.map(Arc::new));
         });
     }
 
     /// Puts a question about a key back whose session broke.
     pub(super) fn look_again(&self, id: ObjectId) {
-        self.change(|state| state.looks.push_front(id));
+        self.change(|state| {
+            state.looking = None;
+            state.looks.push_front(id);
+        });
     }
 
     pub(super) fn opened(&self) {
@@ -312,6 +319,7 @@ impl State {
                 return Some(Job::Sign(wanted));
             }
             if let Some(id) = self.looks.pop_front() {
+                self.looking = Some(id);
                 return Some(Job::Look(id));
             }
         }
@@ -408,6 +416,9 @@ mod tests {
         assert!(look().transient && look().transient);
         let job = queue.next(Duration::ZERO, Session::Open);
         assert!(matches!(job, Some(Job::Look(1))));
+        // Nor is it asked for twice by those who wait while it is looked at.
+        assert!(look().transient);
+        assert!(queue.next(Duration::ZERO, Session::Open).is_none());
         let missing = Trouble {
             transient: false,
             ..Trouble::passing("no such key")
