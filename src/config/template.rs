@@ -129,7 +129,7 @@ const SOFTSIGN_HEAD: &str = "
 ";
 
 const OTHER_PROVIDERS: &str = "\
-# key_type = \"consensus\"   # the default
+# key_type = \"consensus\"   # the default; a type of key (\"secp256k1\", \"ml_dsa_65\", …) is what a consensus key must be
 # key_format = \"base64\"    # or \"json\" (priv_validator_key.json) or \"raw\"; told from the file's content when it is left out
 
 ## Keys in devices: a section for each device. A chain has one key: take it out of the chain_ids of the others
