@@ -53,7 +53,7 @@ pub struct Config {
     pub protocol: Option<Pin>,
     /// Silence after which a connection is dead; 10 s by default.
     pub timeout: Duration,
-    /// The identity key's file; required for tcp.
+    /// The identity key's file; required for tcp and Noise.
     pub secret_key: Option<PathBuf>,
     /// Nothing above this height is signed.
     pub max_height: Option<i64>,
@@ -70,7 +70,7 @@ pub struct Client {
     /// The chain that is signed for; shared with the chain's other nodes. The node is not dialled before it is open: a node
     /// that asks for a public key and gets none exits.
     pub chain: Served,
-    /// Our side of a SecretConnection; none for a unix socket.
+    /// Who we are to the node; none for a unix socket.
     pub identity: Option<Arc<Identity>>,
     /// The node's wire dialect.
     pub codec: Box<dyn Codec>,
@@ -232,6 +232,7 @@ impl Serving {
         let (peer_id, unverified) = match peer {
             Some(Peer::Verified(id)) => (Some(id.to_string()), None),
             Some(Peer::Unverified(id)) => (Some(id.to_string()), Some(id.to_string())),
+            Some(Peer::Pinned(id)) => (Some(id.to_string()), None),
             None => (None, None),
         };
         let sink = &self.client.sink;

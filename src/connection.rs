@@ -22,6 +22,8 @@ mod error;
 mod framed;
 mod identity;
 mod inbox;
+mod libp2p_id;
+pub mod noise;
 pub mod secret_connection;
 mod socket;
 mod tcp;
@@ -33,6 +35,7 @@ pub use self::{
     byte_stream::ByteStream,
     error::ConnectionError,
     identity::{Identity, IdentityError},
+    libp2p_id::{Libp2pId, Libp2pIdError},
 };
 
 /// Whole messages to and from a node. After an error it stays dead: drop it and dial again.
@@ -102,7 +105,7 @@ pub struct Dialled {
     pub connection: Box<dyn Connection>,
     /// The peer; none on a unix socket, where nobody proves anything.
     pub peer: Option<Peer>,
-    /// The handshake that the peer spoke; none on a unix socket, which has none.
+    /// The handshake that the peer spoke, or one that goes with the same messages; none on a unix socket, which has none.
     pub generation: Option<Generation>,
 }
 
@@ -122,9 +125,11 @@ pub enum Peer {
     Verified(PeerId),
     /// Nobody said who it should be: it could be anybody who answered.
     Unverified(PeerId),
+    /// Noise: the operator pinned this ID, and the peer expects ours.
+    Pinned(Libp2pId),
 }
 
-/// Connects to a node with the default limits but for `idle`. tcp needs an identity key.
+/// Connects to a node with the default limits but for `idle`. tcp and Noise need an identity key.
 ///
 /// For `unix-listen://` it binds the socket and waits for the node, without a limit. A shutdown request ends every wait
 /// here, and later every read, but not a write.
@@ -170,6 +175,11 @@ pub fn dial_within(
                 limits,
                 Some(shutdown),
             )
+        }
+        Address::Noise { peer, host, port } => {
+            let identity = identity.ok_or(ConnectionError::NoIdentity)?;
+            let stream = tcp::connect(host, *port, &limits, shutdown)?;
+            noise::establish(stream, identity, peer, limits, shutdown)
         }
         Address::Unix(path) => unix::establish(unix::connect(path)?, limits, Some(shutdown)),
         Address::UnixListen(path, access) => {

@@ -10,7 +10,7 @@ pub enum Event {
     Connected {
         /// `chain@addr`.
         validator: Arc<str>,
-        /// 40 lower-case hex digits; none on a unix socket.
+        /// 40 lower-case hex digits, or libp2p's for Noise; none on a unix socket.
         peer_id: Option<String>,
     },
     /// The peer of a tcp connection is not pinned; told once per validator.

@@ -140,7 +140,9 @@ fn check_references(
 /// Two sessions with one listener would only throw each other out.
 fn check_addresses(validators: &[Validator<'_>], report: &mut Report<'_>) {
     let place = |address: &Address| match address {
-        Address::Tcp { host, port, .. } => format!("{}:{port}", host.to_lowercase()),
+        Address::Tcp { host, port, .. } | Address::Noise { host, port, .. } => {
+            format!("{}:{port}", host.to_lowercase())
+        }
         Address::Unix(path) | Address::UnixListen(path, _) => path.display().to_string(),
     };
     let mut seen: HashMap<String, usize> = HashMap::new();
@@ -227,19 +229,23 @@ fn client_config(
     report: &mut Report<'_>,
 ) -> client::Config {
     let Located { value: addr, at } = validator.addr;
-    let tcp = matches!(addr, Address::Tcp { .. });
+    let needs_identity = match addr {
+        Address::Tcp { .. } => Some("tcp"),
+        Address::Noise { .. } => Some("noise"),
+        Address::Unix(_) | Address::UnixListen(..) => None,
+    };
     let addr = match addr {
         Address::Unix(path) => Address::Unix(socket(path, at, places, report)),
         Address::UnixListen(path, access) => {
             Address::UnixListen(socket(path, at, places, report), access)
         }
-        tcp @ Address::Tcp { .. } => tcp,
+        addr @ (Address::Tcp { .. } | Address::Noise { .. }) => addr,
     };
-    if tcp && validator.secret_key.is_none() {
+    if let (Some(scheme), None) = (needs_identity, validator.secret_key) {
         report
             .error(
                 at,
-                "`secret_key` is missing: a tcp connection needs an identity key",
+                format!("`secret_key` is missing: a {scheme} connection needs an identity key"),
             )
             .remedy(format!(
                 "add: secret_key = {} (the file is created when it is missing)",

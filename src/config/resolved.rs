@@ -118,6 +118,7 @@ impl Page {
                     }
                 }
             }
+            Address::Noise { peer, .. } => format!("{} pinned to {peer}", validator.addr),
             Address::Tcp { peer_id, .. } => match peer_id {
                 Some(id) => format!("{} pinned to {id}", validator.addr),
                 None => validator.addr.to_string(),

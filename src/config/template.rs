@@ -113,6 +113,7 @@ const VALIDATOR_HEAD: &str = "
 
 const VALIDATOR_OPTIONS: &str = "\
 # addr = \"tcp://PEER_ID@HOST:PORT\"    # pins the node's key, where the node keeps it (stock nodes make a new one at each start)
+# addr = \"noise://PEER_ID@HOST:PORT\"  # CometBFT v0.40: both sides pinned; `tmkms identity show` prints what the node must be told
 # addr = \"unix:///path/to/socket\"     # the node listens; needs no secret_key
 # addr = \"unix-listen:///path\"        # the signer listens
 # socket_mode = \"0600\"                # the default: permissions of that socket

@@ -109,6 +109,7 @@ fn validator<'t>(section: &Section<'t>, report: &mut Report<'_>) -> Option<Valid
         }
         (_, None) => {}
     }
+    refuse_old_noise(&addr, protocol, report);
     warn_of_nameless_requests(&addr, &chain, protocol, report);
     Some(Validator {
         at: section.at,
@@ -176,6 +177,20 @@ fn protocol(section: &Section<'_>, report: &mut Report<'_>) -> Option<Pin> {
         );
     }
     pin
+}
+
+/// What only nodes of v0.40 and later have, and a pin to an older one.
+fn refuse_old_noise(addr: &Located<Address>, protocol: Option<Pin>, report: &mut Report<'_>) {
+    let old = protocol.filter(|pin| pin.family != Family::Protobuf);
+    if let (Address::Noise { .. }, Some(pin)) = (&addr.value, old) {
+        let what = format!(
+            "`addr` is noise://, which no node of protocol_version \"{}\" speaks",
+            pin.spelling
+        );
+        report
+            .error(addr.at, what)
+            .remedy("remove protocol_version: what a node speaks is found out");
+    }
 }
 
 /// Nodes up to v0.33 do not say for which chain their requests are. Those that dial us are of v0.26 or v0.27.

@@ -5,7 +5,10 @@ use std::{fmt, net::Ipv6Addr, path::PathBuf, str::FromStr};
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-use crate::crypto::PublicKey;
+use crate::{
+    connection::{Libp2pId, Libp2pIdError},
+    crypto::PublicKey,
+};
 
 /// `addr` of a validator: where the node listens.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -14,6 +17,15 @@ pub enum Address {
     Tcp {
         /// The pinned peer ID.
         peer_id: Option<PeerId>,
+        /// A name or an address; an IPv6 address without its brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// `noise://peer-id@host:port`, of CometBFT v0.40 and later.
+    Noise {
+        /// Who the node must be.
+        peer: Libp2pId,
         /// A name or an address; an IPv6 address without its brackets.
         host: String,
         /// The port.
@@ -53,10 +65,10 @@ pub enum Group {
 }
 
 impl Address {
-    /// Parses `tcp://[peer-id@]host:port`, `host:port`, `unix://path` or `unix-listen://path`.
+    /// Parses `tcp://[peer-id@]host:port`, `host:port`, `noise://peer-id@host:port`, `unix://path` or `unix-listen://path`.
     ///
-    /// An IPv6 address stands in brackets, the port is mandatory, and a peer ID is 40 hexadecimal digits in either case. A
-    /// path is taken as it is written; whoever knows the configuration's directory resolves a relative one.
+    /// An IPv6 address stands in brackets and the port is mandatory. A peer ID is 40 hexadecimal digits in either case for tcp, and
+    /// libp2p's for Noise. A path is taken as it is written; whoever knows the configuration's directory resolves a relative one.
     ///
     /// # Errors
     /// `AddressError`, whose `hint` says what to write instead.
@@ -66,6 +78,7 @@ impl Address {
         };
         match scheme.to_ascii_lowercase().as_str() {
             "tcp" => parse_tcp(rest),
+            "noise" => parse_noise(rest),
             "unix" => parse_path(rest).map(Self::Unix),
             "unix-listen" => parse_path(rest).map(|path| Self::UnixListen(path, Access::default())),
             _ => Err(AddressError::Scheme {
@@ -87,12 +100,24 @@ impl fmt::Display for Address {
     /// The address without the peer ID, which only makes log lines longer.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp { host, port, .. } if host.contains(':') => {
-                write!(f, "tcp://[{host}]:{port}")
-            }
-            Self::Tcp { host, port, .. } => write!(f, "tcp://{host}:{port}"),
+            Self::Tcp { host, port, .. } => write!(f, "tcp://{}:{port}", Bracketed(host)),
+            Self::Noise { host, port, .. } => write!(f, "noise://{}:{port}", Bracketed(host)),
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::UnixListen(path, _) => write!(f, "unix-listen://{}", path.display()),
+        }
+    }
+}
+
+/// A host as an address has it.
+struct Bracketed<'a>(&'a str);
+
+impl fmt::Display for Bracketed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(host) = self;
+        if host.contains(':') {
+            write!(f, "[{host}]")
+        } else {
+            f.write_str(host)
         }
     }
 }
@@ -141,7 +166,7 @@ impl ConstantTimeEq for PeerId {
 /// Why an `addr` is none.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum AddressError {
-    /// Something else than `tcp`, `unix` or `unix-listen` before the `://`.
+    /// Something else than `tcp`, `noise`, `unix` or `unix-listen` before the `://`.
     #[error("unknown scheme `{scheme}://`")]
     Scheme {
         /// What stands there.
@@ -177,6 +202,20 @@ pub enum AddressError {
         /// What stands before the `@`.
         text: String,
     },
+    /// `noise://host:port`, which says nobody.
+    #[error("no peer ID in `{text}`")]
+    NoPeer {
+        /// What follows the scheme.
+        text: String,
+    },
+    /// Not a peer ID of libp2p.
+    #[error("`{text}` is {reason}")]
+    Libp2p {
+        /// What stands before the `@`.
+        text: String,
+        /// What it is.
+        reason: Libp2pIdError,
+    },
     /// `unix://` and nothing else, or a zero byte in the path.
     #[error("`{text}` is not a path")]
     Path {
@@ -190,10 +229,9 @@ impl AddressError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Scheme { scheme } if scheme.eq_ignore_ascii_case("noise") => {
-                "this version does not speak noise:// yet; use tcp:// or unix://"
+            Self::Scheme { .. } => {
+                "write tcp://host:port, noise://peer-id@host:port or unix:///path/of/the/socket"
             }
-            Self::Scheme { .. } => "write tcp://host:port or unix:///path/of/the/socket",
             Self::NoPort { .. } => {
                 "name the port of the node's priv_validator_laddr, usually tcp://host:26658"
             }
@@ -202,6 +240,16 @@ impl AddressError {
             Self::Brackets { .. } => "write an IPv6 address in brackets, like tcp://[::1]:26658",
             Self::PeerId { .. } => {
                 "a peer ID is 40 hexadecimal digits; without one write tcp://host:port"
+            }
+            Self::NoPeer { .. } => {
+                "write noise://PEER_ID@host:port; `cometbft show-node-id --libp2p` on the node prints the peer ID"
+            }
+            Self::Libp2p {
+                reason: Libp2pIdError::Hashed,
+                ..
+            } => "the node's key must be an Ed25519 or secp256k1 key",
+            Self::Libp2p { .. } => {
+                "`cometbft show-node-id --libp2p` on the node prints the peer ID, which begins with 12D3KooW or 16Uiu2HA"
             }
             Self::Path { .. } => "write the socket's path, like unix:///run/node/privval.sock",
         };
@@ -214,6 +262,28 @@ fn parse_tcp(text: &str) -> Result<Address, AddressError> {
         Some((id, rest)) => (Some(id.parse()?), rest),
         None => (None, text),
     };
+    let (host, port) = host_and_port(rest)?;
+    Ok(Address::Tcp {
+        peer_id,
+        host,
+        port,
+    })
+}
+
+fn parse_noise(text: &str) -> Result<Address, AddressError> {
+    let (id, rest) = text.rsplit_once('@').ok_or_else(|| AddressError::NoPeer {
+        text: text.to_owned(),
+    })?;
+    let peer = id.parse().map_err(|reason| AddressError::Libp2p {
+        text: id.to_owned(),
+        reason,
+    })?;
+    let (host, port) = host_and_port(rest)?;
+    Ok(Address::Noise { peer, host, port })
+}
+
+/// A name or an address, an IPv6 address in brackets, and a port.
+fn host_and_port(rest: &str) -> Result<(String, u16), AddressError> {
     // The original read this as a URL, and a URL may end so.
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let no_port = || AddressError::NoPort {
@@ -241,11 +311,7 @@ fn parse_tcp(text: &str) -> Result<Address, AddressError> {
     }
     let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
     match port.parse() {
-        Ok(number @ 1..) if digits => Ok(Address::Tcp {
-            peer_id,
-            host: host.to_owned(),
-            port: number,
-        }),
+        Ok(number @ 1..) if digits => Ok((host.to_owned(), number)),
         _ if port.is_empty() => Err(no_port()),
         _ => Err(AddressError::Port {
             text: port.to_owned(),
@@ -318,6 +384,22 @@ mod tests {
     }
 
     #[test]
+    fn a_noise_address_names_its_peer_in_every_spelling_and_a_host_of_any_kind() {
+        let id = "12D3KooWMwi3Cep7fKZjQxnGYhwWCLVUnRNuaCNMh92PFHNbQmHb";
+        let cid = "bafzaajaiaejcbnbny2nutvluk6vu5qs33neezdaen6tktdlhnpvrwzv5ilh2gkgk";
+        for host in ["node.example.com", "127.0.0.1", "[::1]"] {
+            let one = Address::parse(&format!("noise://{id}@{host}:26658")).expect("an address");
+            let other = Address::parse(&format!("NOISE://{cid}@{host}:26658")).expect("an address");
+            assert_eq!(one, other);
+            assert_eq!(one.to_string(), format!("noise://{host}:26658"));
+            let Address::Noise { peer, .. } = one else {
+                unreachable!("noise was written");
+            };
+            assert_eq!(peer.to_string(), id);
+        }
+    }
+
+    #[test]
     fn an_address_is_shown_as_it_was_written() {
         for text in [
             "tcp://node:26658",
@@ -368,9 +450,46 @@ mod tests {
             ("http://node:1", |e| {
                 matches!(e, AddressError::Scheme { .. })
             }),
-            ("noise://id@1.2.3.4:1", |e| {
-                matches!(e, AddressError::Scheme { .. })
+            ("noise://node:1", |e| {
+                matches!(e, AddressError::NoPeer { .. })
             }),
+            ("noise://id@1.2.3.4:1", |e| {
+                matches!(
+                    e,
+                    AddressError::Libp2p {
+                        reason: Libp2pIdError::Text,
+                        ..
+                    }
+                )
+            }),
+            (
+                "noise://f88883b673fc69d7869cab098de3bafc2ff76eb8@node:1",
+                |e| {
+                    matches!(
+                        e,
+                        AddressError::Libp2p {
+                            reason: Libp2pIdError::NodeId,
+                            ..
+                        }
+                    )
+                },
+            ),
+            (
+                "noise://QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N@node:1",
+                |e| {
+                    matches!(
+                        e,
+                        AddressError::Libp2p {
+                            reason: Libp2pIdError::Hashed,
+                            ..
+                        }
+                    )
+                },
+            ),
+            (
+                "noise://12D3KooWMwi3Cep7fKZjQxnGYhwWCLVUnRNuaCNMh92PFHNbQmHb@node",
+                |e| matches!(e, AddressError::NoPort { .. }),
+            ),
         ];
         for (text, kind) in cases {
             let error = Address::parse(text).expect_err(text);

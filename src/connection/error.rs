@@ -3,7 +3,8 @@
 use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::connection::{
-    PeerId,
+    Libp2pId, PeerId,
+    noise::NoiseError,
     secret_connection::{FrameError, HandshakeError},
 };
 
@@ -11,8 +12,8 @@ use crate::connection::{
 /// drop it and dial anew.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
-    /// tcp needs an identity key.
-    #[error("no identity key for a tcp connection")]
+    /// tcp and Noise need an identity key.
+    #[error("no identity key for the connection")]
     NoIdentity,
     /// The host's name has no address.
     #[error("cannot resolve {host}")]
@@ -86,6 +87,15 @@ pub enum ConnectionError {
         /// The ID that the peer proved.
         found: PeerId,
     },
+    /// The peer broke a Noise handshake or message, or is not who it should be.
+    #[error("noise failed")]
+    Noise(#[source] NoiseError),
+    /// The node completed the Noise handshake and hung up before it asked for anything: it expects another signer.
+    #[error("the node accepted the handshake and hung up")]
+    NotAdmitted {
+        /// Our own ID.
+        us: Libp2pId,
+    },
     /// No whole message within the idle limit.
     #[error("no message within {limit:?}")]
     Idle {
@@ -135,7 +145,8 @@ pub enum ConnectionError {
 
 impl ConnectionError {
     /// Whether the handshake failed (and not the way to the node): a node's listener is worn out by those, so that they
-    /// deserve a longer wait than a refused connection (protocol.md 11.1).
+    /// deserve a longer wait than a refused connection (protocol.md 11.1). What goes wrong over Noise is none of these: nodes that
+    /// know it close what failed, and one that starts again after its setting was corrected waits three seconds for its signer.
     #[must_use]
     pub fn is_handshake(&self) -> bool {
         matches!(
@@ -173,6 +184,13 @@ impl ConnectionError {
                 return Some(format!(
                     "a stock node makes a new listener key at each start, so that its peer ID does not last; \
                      remove the peer ID from addr, or pin {found} if you know that it is right"
+                ));
+            }
+            Self::Noise(error) => return error.hint(),
+            Self::NotAdmitted { us } => {
+                return Some(format!(
+                    "is {us} in its priv_validator_laddr? The node's config.toml must say: \
+                     priv_validator_laddr = \"noise://{us}@IP:PORT\""
                 ));
             }
             Self::Idle { .. } => "a healthy node sends something every 3.4 s",

@@ -11,7 +11,7 @@ use subtle_encoding::base64;
 use zeroize::Zeroizing;
 
 use crate::{
-    connection::PeerId,
+    connection::{Libp2pId, PeerId},
     crypto::PublicKey,
     key_file::{self, KeyFileError},
 };
@@ -68,10 +68,21 @@ impl Identity {
         &self.public
     }
 
-    /// How the node calls this signer.
+    /// How a node calls this signer, in 40 hexadecimal digits.
     #[must_use]
     pub fn peer_id(&self) -> PeerId {
         PeerId::from(&self.public)
+    }
+
+    /// How a node with a `noise://` listener calls this signer.
+    #[must_use]
+    pub fn libp2p_id(&self) -> Libp2pId {
+        Libp2pId::Ed25519(self.key.verifying_key().to_bytes())
+    }
+
+    /// Signs the static key of a Noise session behind libp2p's domain (24 + 32 bytes).
+    pub(super) fn sign_bound(&self, bytes: &[u8; 56]) -> [u8; 64] {
+        self.key.sign(bytes).to_bytes()
     }
 
     /// Signs a handshake's challenge (32 bytes).
@@ -79,7 +90,11 @@ impl Identity {
         self.key.sign(challenge).to_bytes()
     }
 
-    fn load(path: &Path) -> Result<Self, IdentityError> {
+    /// Reads the key file. Nothing is created.
+    ///
+    /// # Errors
+    /// `IdentityError`.
+    pub fn load(path: &Path) -> Result<Self, IdentityError> {
         let text = key_file::read(path)?;
         let invalid = || IdentityError::Encoding { path: path.into() };
         // tmkms 0.1 and 0.2.0 wrote the 32 bytes themselves.

@@ -371,12 +371,23 @@ fn open_identity<'a>(
     opened: &mut Opened<'a>,
     sink: &Arc<dyn Sink>,
 ) -> Result<Option<Arc<Identity>>, Error> {
-    let (Address::Tcp { .. }, Some(path)) = (&validator.addr, validator.secret_key.as_deref())
+    let (Address::Tcp { .. } | Address::Noise { .. }, Some(path)) =
+        (&validator.addr, validator.secret_key.as_deref())
     else {
         return Ok(None);
     };
+    let told = |identity: Arc<Identity>| {
+        if let Address::Noise { .. } = validator.addr {
+            let who = identity.libp2p_id();
+            notice(
+                sink.as_ref(),
+                format!("KMS peer ID for {}: {who}", validator.addr),
+            );
+        }
+        Ok(Some(identity))
+    };
     if let Some(identity) = opened.identities.get(path) {
-        return Ok(Some(identity.clone()));
+        return told(identity.clone());
     }
     let (identity, created) = Identity::load_or_create(path)?;
     if created {
@@ -391,7 +402,7 @@ fn open_identity<'a>(
     );
     let identity = Arc::new(identity);
     opened.identities.insert(path, identity.clone());
-    Ok(Some(identity))
+    told(identity)
 }
 
 fn codec_options(chain: &chain::Config, validator: &client::Config) -> proto::Options {

@@ -16,6 +16,16 @@ pub(super) fn all(config: &Config, holders: &Holders, findings: &mut Findings) {
             findings.ok(format!("{name} skipped: in use by process {holder}"));
         } else if let Address::UnixListen(..) = validator.addr {
             findings.ok(format!("{name} skipped: the node dials the signer"));
+        } else if let (Address::Noise { .. }, Some(path)) = (&validator.addr, &validator.secret_key)
+            && !path.exists()
+        {
+            findings.warning(
+                format!(
+                    "{name} skipped: it admits one signer, and the identity key {} is not made yet",
+                    path.display()
+                ),
+                Some("`tmkms start` makes it; `tmkms identity show` then prints what the node must be told".to_owned()),
+            );
         } else if takes_one_dial(validator) {
             findings.ok(format!(
                 "{name} skipped: such a node takes one connection only"
@@ -28,7 +38,7 @@ pub(super) fn all(config: &Config, holders: &Holders, findings: &mut Findings) {
 
 fn one(name: &str, validator: &client::Config, findings: &mut Findings) {
     let identity = match (&validator.addr, &validator.secret_key) {
-        (Address::Tcp { .. }, Some(path)) => {
+        (Address::Tcp { .. } | Address::Noise { .. }, Some(path)) => {
             // A key that start will make is not made here: a node takes anybody's.
             let identity = if path.exists() {
                 Identity::load_or_create(path).map(|(identity, _)| identity)
@@ -79,6 +89,12 @@ fn one(name: &str, validator: &client::Config, findings: &mut Findings) {
                 validator.addr.to_string().trim_start_matches("tcp://")
             )),
         ),
+        Ok(Dialled {
+            peer: Some(Peer::Pinned(id)),
+            ..
+        }) => findings.ok(format!(
+            "{name} answers and expects this signer; its peer ID is the pinned one: {id}"
+        )),
         Ok(Dialled { peer: None, .. }) => findings.ok(format!("{name} answers")),
         Err(error) => findings.failed(&format!("{name}: "), &error, error.hint()),
     }

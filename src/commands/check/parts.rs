@@ -185,7 +185,9 @@ fn is_program(path: &Path) -> bool {
 fn look_at_identities(config: &Config, findings: &mut Findings) {
     let mut seen = HashSet::<&PathBuf>::new();
     for validator in &config.validators {
-        let (Address::Tcp { .. }, Some(path)) = (&validator.addr, &validator.secret_key) else {
+        let (Address::Tcp { .. } | Address::Noise { .. }, Some(path)) =
+            (&validator.addr, &validator.secret_key)
+        else {
             continue;
         };
         if !seen.insert(path) {
@@ -207,8 +209,9 @@ fn look_at_identities(config: &Config, findings: &mut Findings) {
         }
         match Identity::load_or_create(path) {
             Ok((identity, _)) => findings.ok(format!(
-                "identity key {shown}: node ID {}",
-                identity.peer_id()
+                "identity key {shown}: node ID {}, peer ID {}",
+                identity.peer_id(),
+                identity.libp2p_id()
             )),
             Err(error) => findings.failed("identity key: ", &error, error.hint()),
         }
