@@ -19,6 +19,7 @@ mod completions;
 mod consensus_key;
 mod failure;
 mod generate;
+mod identity;
 mod init;
 mod key_type;
 mod ledger;
@@ -83,6 +84,8 @@ enum Subcommands {
     #[command(alias = "keygen")]
     Generate(generate::Generate),
     #[command(subcommand)]
+    Identity(identity::Identity),
+    #[command(subcommand)]
     Ledger(ledger::Ledger),
     #[command(subcommand)]
     Softsign(softsign::Softsign),
@@ -108,6 +111,7 @@ impl EntryPoint {
             Some(Subcommands::Check(command)) => command.run(&self.global),
             Some(Subcommands::State(command)) => command.run(&self.global),
             Some(Subcommands::Generate(command)) => command.run(),
+            Some(Subcommands::Identity(command)) => command.run(&self.global),
             Some(Subcommands::Ledger(command)) => command.run(&self.global),
             Some(Subcommands::Softsign(command)) => command.run(),
             Some(Subcommands::YubiHsm(command)) => command.run(&self.global),
