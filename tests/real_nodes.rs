@@ -12,7 +12,8 @@ use std::{
 };
 
 use support::{
-    Transport::{self, Tcp, Unix},
+    SIGNER_IDENTITY,
+    Transport::{self, Noise, NoiseOfSecp256k1Node, Tcp, Unix},
     free_port,
     go_tools::Tool::{
         self, CometBftV1, CometBftV038, CometBftV040, E2eNodeV038, Harness, TendermintV034,
@@ -59,6 +60,51 @@ fn cometbft_v0_40_makes_blocks_over_tcp() {
 #[test]
 fn cometbft_v0_40_makes_blocks_over_unix() {
     makes_blocks(CometBftV040, Unix, PLAIN);
+}
+
+#[test]
+fn cometbft_v0_40_makes_blocks_over_noise() {
+    makes_blocks(CometBftV040, Noise, EXTENDED);
+}
+
+#[test]
+fn cometbft_v0_40_with_a_secp256k1_identity_makes_blocks_over_noise() {
+    makes_blocks(CometBftV040, NoiseOfSecp256k1Node, PLAIN);
+}
+
+#[test]
+fn a_noise_node_that_expects_another_signer_is_explained_and_check_dial_sees_it_too() {
+    let test = "a noise node that expects another signer";
+    let Some((node, signer)) = pair(CometBftV040, Noise, PLAIN, test) else {
+        return;
+    };
+    // Another key than the one whose ID the node's setting has.
+    signer.write(
+        "identity.key",
+        "FKynxJUsRA19vD3TIQxpXyiarKO6SRBmM7KHObSQj00=",
+    );
+    let running = node.start();
+    node.wait_until_it_wants_a_signer();
+    let dialled = signer.check_dial();
+    assert!(
+        dialled.contains("the node accepted the handshake and hung up")
+            && dialled.contains("priv_validator_laddr = \"noise://12D3KooW"),
+        "{dialled}"
+    );
+    let tmkms = signer.start();
+    wait_for("the refusal to be explained", PATIENCE, || {
+        let log = signer.log();
+        (log.contains("hung up (hint: is 12D3KooW") && log.contains("in its priv_validator_laddr?"))
+            .then_some(())
+    });
+    assert!(!signer.log().contains("connected to validator"));
+    drop(running);
+    assert!(tmkms.terminate(Duration::from_secs(2)).success());
+    // With its own key again, the same home makes blocks.
+    signer.write("identity.key", SIGNER_IDENTITY.0);
+    let _tmkms = signer.start();
+    let _running = node.start();
+    node.wait_for_height(3, PATIENCE);
 }
 
 #[test]
@@ -200,6 +246,7 @@ fn the_order_in_which_node_and_signer_start_does_not_matter() {
         (TendermintV034, Unix),
         (CometBftV038, Tcp),
         (CometBftV040, Tcp),
+        (CometBftV040, Noise),
     ] {
         let Some((node, signer)) = pair(tool, transport, PLAIN, test) else {
             return;

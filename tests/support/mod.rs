@@ -32,7 +32,18 @@ pub enum Transport {
     Tcp,
     /// `unix://` in clear.
     Unix,
+    /// `noise://`, which only v0.40 knows.
+    Noise,
+    /// The same, and the node's own key is a secp256k1 key.
+    NoiseOfSecp256k1Node,
 }
+
+/// The signer's identity where a node must know it beforehand: the base64 of a seed, and libp2p's peer ID of it (the
+/// `kms-identity-key` of `peer_ids.json`).
+pub const SIGNER_IDENTITY: (&str, &str) = (
+    "pyVd5v5XEySxPWXj9R5PlDiWDierWG9HdW74JmojlFs=",
+    "12D3KooWMwi3Cep7fKZjQxnGYhwWCLVUnRNuaCNMh92PFHNbQmHb",
+);
 
 /// A loopback port that was free a moment ago.
 ///

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tmkms::crypto::PublicKey;
 
 use super::{
-    Transport, free_port,
+    SIGNER_IDENTITY, Transport, free_port,
     go_tools::{Amino, Tool},
     process::{Process, run},
     rpc::Rpc,
@@ -55,7 +55,16 @@ impl NodeHome {
             .tempdir()
             .expect("a temporary directory");
         run(Command::new(init).args(["init", "--home"]).arg(dir.path()));
+        if transport == Transport::NoiseOfSecp256k1Node {
+            write_secp256k1_node_key(dir.path());
+        }
         let signer_addr = match transport {
+            Transport::Noise | Transport::NoiseOfSecp256k1Node => {
+                let mut show = Command::new(&program);
+                show.args(["show-node-id", "--libp2p", "--home"]);
+                let id = run(show.arg(dir.path()));
+                format!("noise://{}@127.0.0.1:{}", id.trim(), free_port())
+            }
             Transport::Tcp => format!("tcp://127.0.0.1:{}", free_port()),
             Transport::Unix => {
                 let listens = match tool.amino() {
@@ -228,7 +237,14 @@ impl NodeHome {
         let quoted = |text: &str| format!("\"{text}\"");
         let rpc = format!("unix://{}", self.rpc.socket.display());
         let p2p = format!("tcp://127.0.0.1:{}", self.p2p_port);
-        let privval = self.signer_addr.replace("unix-listen://", "unix://");
+        let privval = match self.signer_addr.strip_prefix("noise://") {
+            // The address says who the node is, the node's setting who the signer is.
+            Some(addr) => {
+                let (_, place) = addr.split_once('@').expect("our own address");
+                format!("noise://{}@{place}", SIGNER_IDENTITY.1)
+            }
+            None => self.signer_addr.replace("unix-listen://", "unix://"),
+        };
         self.edit_config(&[
             ("", "priv_validator_laddr", quoted(&privval)),
             ("", "db_backend", quoted("goleveldb")),
@@ -300,7 +316,15 @@ impl NodeHome {
     }
 }
 
-/// Whether some process listens on the port of a `tcp://127.0.0.1:PORT` address.
+/// Any number is a secret of this curve.
+fn write_secp256k1_node_key(home: &Path) {
+    let value = subtle_encoding::base64::encode([0x42; 32]);
+    let value = String::from_utf8(value).expect("base64 digits");
+    let key = json!({ "priv_key": { "type": "tendermint/PrivKeySecp256k1", "value": value } });
+    std::fs::write(home.join("config/node_key.json"), key.to_string()).expect("our own directory");
+}
+
+/// Whether some process listens on the port of an address on `127.0.0.1`.
 fn listens(addr: &str) -> bool {
     let port: u16 = addr
         .rsplit(':')

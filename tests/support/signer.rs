@@ -9,7 +9,10 @@ use std::{
 
 use tempfile::TempDir;
 
-use super::process::{Process, run};
+use super::{
+    SIGNER_IDENTITY,
+    process::{Process, run},
+};
 
 /// A signer's home: configuration, key, record.
 #[derive(Debug)]
@@ -45,6 +48,9 @@ impl SignerHome {
             .args(["softsign", "import"])
             .arg(key)
             .arg(home.dir.path().join("consensus.key")));
+        if addrs.iter().any(|addr| addr.starts_with("noise://")) {
+            home.write("identity.key", SIGNER_IDENTITY.0);
+        }
         home.serve(&[chain]);
         home
     }
@@ -139,6 +145,14 @@ impl SignerHome {
             .env_remove("TMKMS_CONFIG_FILE")
             .env_remove("RUST_LOG");
         command
+    }
+
+    /// What `tmkms check --dial` finds.
+    pub fn check_dial(&self) -> String {
+        let mut command = self.command();
+        command.args(["check", "--dial", "-c"]).arg(self.config());
+        let output = command.output().expect("the binary under test");
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     /// `tmkms start`.
