@@ -169,7 +169,7 @@ impl IdentityError {
         match self {
             Self::File(error) => error.hint(),
             Self::Encoding { path } | Self::Zeros { path } => Some(format!(
-                "delete {}: a new identity key is created at the next start, and a stock node does not mind",
+                "delete {}: a new identity key is created at the next start; a node with noise:// must be told its peer ID, others do not mind",
                 path.display()
             )),
             Self::Length { .. } => Some(
