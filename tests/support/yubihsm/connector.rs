@@ -9,7 +9,7 @@ use std::{
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -86,6 +86,11 @@ impl Drop for Connector {
         let _ = TcpStream::connect(self.addr);
         if let Some(thread) = self.accepting.take() {
             let _ = thread.join();
+        }
+        // A process that another test starts at this moment holds a copy of the listener until it has become another program.
+        let begun = Instant::now();
+        while TcpStream::connect(self.addr).is_ok() && begun.elapsed() < Duration::from_secs(1) {
+            thread::sleep(Duration::from_millis(2));
         }
     }
 }
