@@ -25,6 +25,7 @@ pub mod frame;
 pub mod handshake;
 pub mod keys;
 mod legacy;
+mod messages;
 pub mod v033;
 mod v034;
 
@@ -192,15 +193,6 @@ fn expect_start(
 
 fn invalid(error: HandshakeError) -> SocketError {
     SocketError::Invalid(ConnectionError::Handshake(error))
-}
-
-/// Puts pieces that have N bytes together into one array.
-fn concat<const N: usize, const K: usize>(pieces: [&[u8]; K]) -> [u8; N] {
-    let mut all = [0; N];
-    for (slot, byte) in all.iter_mut().zip(pieces.into_iter().flatten()) {
-        *slot = *byte;
-    }
-    all
 }
 
 impl Transport for SecretConnection {

@@ -73,7 +73,7 @@ impl Hello {
     /// What to send first, in clear (35 bytes).
     #[must_use]
     pub fn message(&self) -> [u8; v034::EPHEMERAL] {
-        v034::ephemeral_message(&self.public)
+        v034::FORM.ephemeral_message(&self.public)
     }
 
     /// Takes the peer's first message. The frame (1,044 bytes) is our proof, to be sent next.
@@ -85,9 +85,9 @@ impl Hello {
         message: &[u8; v034::EPHEMERAL],
         identity: &Identity,
     ) -> Result<(AwaitingAuth, Vec<u8>), HandshakeError> {
-        let agreed = self.agree(v034::read_ephemeral(message)?)?;
+        let agreed = self.agree(v034::FORM.read_ephemeral(message)?)?;
         let mut sealer = Sealer::new(&agreed.derived.send_key());
-        let proof = v034::auth_message(
+        let proof = v034::FORM.auth_message(
             identity.public_key().as_bytes(),
             &identity.sign(&agreed.merlin),
         );
@@ -103,7 +103,7 @@ impl Hello {
     /// What to send first to a node up to v0.33, in clear (34 bytes).
     #[must_use]
     pub fn amino_message(&self) -> [u8; legacy::EPHEMERAL] {
-        legacy::ephemeral_message(&self.public)
+        legacy::FORM.ephemeral_message(&self.public)
     }
 
     /// Takes the first message of a node up to v0.33. Nothing is sent before its proof has come.
@@ -114,7 +114,7 @@ impl Hello {
         self,
         message: &[u8; legacy::EPHEMERAL],
     ) -> Result<AwaitingProof, HandshakeError> {
-        let theirs = legacy::read_ephemeral(message)?;
+        let theirs = legacy::FORM.read_ephemeral(message)?;
         let agreed = self.agree(theirs)?;
         // The challenge up to v0.32 does not cover the keys, so that nothing else would notice a change of the one bit that
         // X25519 does not look at. Nobody sets it.
@@ -174,8 +174,8 @@ impl AwaitingAuth {
     pub fn receive(mut self, frame: &mut [u8; SEALED]) -> Result<Authenticated, HandshakeError> {
         let message = self.opener.open(frame).map_err(HandshakeError::Frame)?;
         let (key, signature) = match self.generation {
-            Generation::Legacy | Generation::V033 => legacy::read_auth(message)?,
-            Generation::V034 => v034::read_auth(message)?,
+            Generation::Legacy | Generation::V033 => legacy::FORM.read_auth(message)?,
+            Generation::V034 => v034::FORM.read_auth(message)?,
         };
         let peer = believable(key)?;
         if !peer.verifies(&self.challenge, &Signature::Ed25519(*signature)) {

@@ -49,7 +49,7 @@ impl AwaitingProof {
         identity: &Identity,
     ) -> Result<(Authenticated, Generation, Vec<u8>), HandshakeError> {
         let message = self.opener.open(frame).map_err(HandshakeError::Frame)?;
-        let (key, signature) = legacy::read_auth(message)?;
+        let (key, signature) = legacy::FORM.read_auth(message)?;
         let peer = believable(key)?;
         let signature = Signature::Ed25519(*signature);
         let (generation, challenge) = self
@@ -91,7 +91,8 @@ fn proof(
     identity: &Identity,
     challenge: &[u8; 32],
 ) -> Result<Vec<u8>, HandshakeError> {
-    let message = legacy::auth_message(identity.public_key().as_bytes(), &identity.sign(challenge));
+    let message =
+        legacy::FORM.auth_message(identity.public_key().as_bytes(), &identity.sign(challenge));
     let mut frame = Vec::with_capacity(SEALED);
     sealer
         .seal(&[], &message, &mut frame)
