@@ -16,6 +16,7 @@ mod judged;
 pub mod messages;
 pub mod node;
 pub mod proto;
+mod schema;
 pub mod strict;
 
 pub use self::strict::{Fault, Place};

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::{
     codec::{
         Codec, DecodeError, Family, Reason, Response, judged,
+        schema::{PART_SET_HEADER, PROPOSAL, TIMESTAMP},
         strict::{Record, Schema, Unknown},
     },
     privval::{
@@ -23,8 +24,8 @@ mod reply;
 mod schema;
 
 use self::schema::{
-    BLOCK_ID, EMPTY, HEARTBEAT, PART_SET_HEADER, PROPOSAL, SIGN_HEARTBEAT_REQUEST,
-    SIGN_PROPOSAL_REQUEST, SIGN_VOTE_REQUEST, TIMESTAMP, VOTE,
+    BLOCK_ID, EMPTY, HEARTBEAT, SIGN_HEARTBEAT_REQUEST, SIGN_PROPOSAL_REQUEST, SIGN_VOTE_REQUEST,
+    VOTE,
 };
 
 /// Nodes before v0.32.14 and v0.33.9 wait three seconds for a reply; some of it the way takes.

@@ -7,6 +7,7 @@ use crate::{
     codec::{
         Codec, DecodeError, Reason, Response, judged,
         messages::{Message, Ping, RemoteSignerError, Sum},
+        schema::{PART_SET_HEADER, PROPOSAL, TIMESTAMP},
         strict::{Cursor, Fault, Place, Record, Schema, Unknown, Wire},
     },
     privval::{
@@ -19,8 +20,8 @@ mod reply;
 mod schema;
 
 use self::schema::{
-    BLOCK_ID, PART_SET_HEADER, PING_REQUEST, PROPOSAL, PUB_KEY_REQUEST, SIGN_BYTES_REQUEST,
-    SIGN_PROPOSAL_REQUEST, SIGN_RAW_BYTES_REQUEST, SIGN_VOTE_REQUEST, TIMESTAMP, VOTE,
+    BLOCK_ID, PING_REQUEST, PUB_KEY_REQUEST, SIGN_BYTES_REQUEST, SIGN_PROPOSAL_REQUEST,
+    SIGN_RAW_BYTES_REQUEST, SIGN_VOTE_REQUEST, VOTE,
 };
 
 /// The longest vote extension that is signed, in bytes (CometBFT's `MaxVoteExtensionSize`).

@@ -36,18 +36,6 @@ pub(super) const VOTE: Schema<8> = Schema {
         ("signature", Shape::Bytes),
     ],
 };
-pub(super) const PROPOSAL: Schema<7> = Schema {
-    name: "Proposal",
-    fields: [
-        ("type", Shape::Int32),
-        ("height", Shape::Int64),
-        ("round", Shape::Int32),
-        ("pol_round", Shape::Int32),
-        ("block_id", Shape::Bytes),
-        ("timestamp", Shape::Bytes),
-        ("signature", Shape::Bytes),
-    ],
-};
 pub(super) const HEARTBEAT: Schema<6> = Schema {
     name: "Heartbeat",
     fields: [
@@ -62,12 +50,4 @@ pub(super) const HEARTBEAT: Schema<6> = Schema {
 pub(super) const BLOCK_ID: Schema<2> = Schema {
     name: "BlockID",
     fields: [("hash", Shape::Bytes), ("parts", Shape::Bytes)],
-};
-pub(super) const PART_SET_HEADER: Schema<2> = Schema {
-    name: "PartSetHeader",
-    fields: [("total", Shape::Uint32), ("hash", Shape::Bytes)],
-};
-pub(super) const TIMESTAMP: Schema<2> = Schema {
-    name: "Timestamp",
-    fields: [("seconds", Shape::Int64), ("nanos", Shape::Int32)],
 };
