@@ -13,6 +13,7 @@ mod ed25519;
 mod mldsa65;
 mod secp256k1;
 mod secp256k1eth;
+pub(crate) mod stack;
 #[cfg(test)]
 mod vectors;
 

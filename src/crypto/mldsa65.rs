@@ -1,13 +1,13 @@
 //! ML-DSA-65 (FIPS 204), which no quantum computer breaks: CometBFT v0.40 and later.
 
-use std::{fmt, hint::black_box, sync::Arc, thread};
+use std::{fmt, sync::Arc, thread};
 
 use fips204::{
     ml_dsa_65::{KG, PK_LEN, PrivateKey, PublicKey, SIG_LEN, SK_LEN},
     traits::{KeyGen, SerDes, Signer, Verifier},
 };
 
-use super::{Facts, JsonNames, KeyType};
+use super::{Facts, JsonNames, KeyType, stack::scrubbed};
 
 /// 3,309 bytes.
 pub(super) type Signed = Box<[u8]>;
@@ -117,24 +117,9 @@ fn private_key(secret: &[u8]) -> Option<PrivateKey> {
 fn apart<T: Send>(work: impl FnOnce() -> Option<T> + Send) -> Option<T> {
     thread::scope(|scope| {
         let thread = thread::Builder::new().stack_size(STACK);
-        let running = thread.spawn_scoped(scope, || {
-            let result = on_this_stack(work);
-            scrub();
-            result
-        });
+        let running = thread.spawn_scoped(scope, || scrubbed::<SCRUBBED, _>(work));
         running.ok()?.join().ok()?
     })
-}
-
-#[inline(never)]
-fn on_this_stack<T>(work: impl FnOnce() -> T) -> T {
-    black_box(work())
-}
-
-#[inline(never)]
-fn scrub() {
-    // `black_box` may read what it is given, so the zeros must really be there.
-    black_box(&mut [0_u8; SCRUBBED]);
 }
 
 #[cfg(test)]

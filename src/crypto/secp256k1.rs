@@ -15,7 +15,7 @@ pub(super) type Signed = [u8; 64];
 /// A point, and the 33 bytes of its compressed form.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Public {
-    key: VerifyingKey,
+    pub(super) key: VerifyingKey,
     bytes: [u8; 33],
 }
 
@@ -92,7 +92,7 @@ impl From<VerifyingKey> for Public {
 }
 
 /// Wiped by its own `drop`. `None` for 0, for what is beyond the order, and for other lengths.
-fn signing_key(secret: &[u8]) -> Option<SigningKey> {
+pub(super) fn signing_key(secret: &[u8]) -> Option<SigningKey> {
     if secret.len() != 32 {
         return None;
     }

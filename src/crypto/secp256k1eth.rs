@@ -3,20 +3,17 @@
 
 use std::borrow::Cow;
 
-use k256::ecdsa::{RecoveryId, Signature, SigningKey, VerifyingKey};
+use k256::ecdsa::{RecoveryId, Signature, VerifyingKey};
 use sha3::{Digest, Keccak256};
 
-use super::{Facts, JsonNames, KeyType};
+use super::{Facts, JsonNames, KeyType, secp256k1};
 
 /// r ‖ s ‖ v.
 pub(super) type Signed = [u8; 65];
 
-/// A point, and its compressed form.
+/// The point that Bitcoin's key is, too.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Public {
-    key: VerifyingKey,
-    bytes: [u8; 33],
-}
+pub struct Public(secp256k1::Public);
 
 impl KeyType for Public {
     type Signature = Signed;
@@ -43,21 +40,16 @@ impl KeyType for Public {
     };
 
     fn decode(bytes: &[u8]) -> Option<Self> {
-        let is_sec1 = matches!(
-            (bytes.len(), bytes.first()),
-            (33, Some(2 | 3)) | (65, Some(4))
-        );
-        let key = VerifyingKey::from_sec1_bytes(bytes).ok()?;
-        is_sec1.then(|| Self::from(key))
+        secp256k1::Public::decode(bytes).map(Self)
     }
 
     fn as_bytes(&self) -> &[u8] {
-        &self.bytes
+        self.0.as_bytes()
     }
 
     /// v2 has them uncompressed: 65 bytes.
     fn later_bytes(&self) -> Cow<'_, [u8]> {
-        let point = self.key.to_encoded_point(false);
+        let point = self.0.key.to_encoded_point(false);
         Cow::Owned(point.as_bytes().to_vec())
     }
 
@@ -84,17 +76,17 @@ impl KeyType for Public {
             return false;
         };
         let recovered = VerifyingKey::recover_from_prehash(&Keccak256::digest(msg), &signature, v);
-        signature.normalize_s().is_none() && recovered.is_ok_and(|key| key == self.key)
+        signature.normalize_s().is_none() && recovered.is_ok_and(|key| key == self.0.key)
     }
 
     /// A scalar, 32 bytes in big-endian.
     fn of(secret: &[u8]) -> Option<Self> {
-        Some(Self::from(*signing_key(secret)?.verifying_key()))
+        secp256k1::Public::of(secret).map(Self)
     }
 
     /// RFC 6979: the nonce follows from the key and the message. The s is low, and v fits it.
     fn sign(&self, secret: &[u8], msg: &[u8]) -> Option<Self::Signature> {
-        let key = signing_key(secret)?;
+        let key = secp256k1::signing_key(secret)?;
         let (signature, v) = key.sign_prehash_recoverable(&Keccak256::digest(msg)).ok()?;
         let mut signed = [v.to_byte(); 65];
         signed
@@ -103,22 +95,6 @@ impl KeyType for Public {
             .copy_from_slice(&signature.to_bytes());
         Some(signed)
     }
-}
-
-impl From<VerifyingKey> for Public {
-    fn from(key: VerifyingKey) -> Self {
-        let mut bytes = [0; 33];
-        bytes.copy_from_slice(key.to_encoded_point(true).as_bytes());
-        Self { key, bytes }
-    }
-}
-
-/// Wiped by its own `drop`. `None` for 0, for what is beyond the order, and for other lengths.
-fn signing_key(secret: &[u8]) -> Option<SigningKey> {
-    if secret.len() != 32 {
-        return None;
-    }
-    SigningKey::from_slice(secret).ok()
 }
 
 #[cfg(test)]

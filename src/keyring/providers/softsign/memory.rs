@@ -1,10 +1,8 @@
 //! The one place in memory where a secret lives, and the stack kept clean of it.
 
-use std::hint::black_box;
-
 use zeroize::Zeroize;
 
-use crate::crypto::{PublicKey, Signature};
+use crate::crypto::{PublicKey, Signature, stack};
 
 /// How much stack is overwritten after work on a secret, in bytes: twice what leaves nothing behind for the scan of
 /// `tests/memory.rs` to find, and little enough that a thousand validators' threads stay small.
@@ -64,20 +62,7 @@ impl Drop for Secret {
 
 /// Does work on secrets in a stack frame of its own and overwrites the stack below it afterwards.
 pub(super) fn scrubbed<T>(work: impl FnOnce() -> T) -> T {
-    let result = apart(work);
-    scrub();
-    result
-}
-
-#[inline(never)]
-fn apart<T>(work: impl FnOnce() -> T) -> T {
-    black_box(work())
-}
-
-#[inline(never)]
-fn scrub() {
-    // `black_box` may read what it is given, so the zeros must really be there.
-    black_box(&mut [0_u8; SCRUBBED]);
+    stack::scrubbed::<SCRUBBED, T>(work)
 }
 
 #[cfg(test)]
