@@ -10,6 +10,7 @@ use crate::key_file::KeyFileError;
 
 pub mod ledgertm;
 pub mod softsign;
+mod watched;
 pub mod yubihsm;
 
 /// What a key is for: `key_type` of a soft key, `type` of a key in a YubiHSM.
@@ -69,6 +70,23 @@ pub enum ProviderError {
 }
 
 impl ProviderError {
+    /// `NotReady` if what is wrong with the device may pass, else `Unusable`.
+    fn of_device(device: String, reason: String, hint: Option<String>, passes: bool) -> Self {
+        if passes {
+            Self::NotReady {
+                device,
+                reason,
+                hint,
+            }
+        } else {
+            Self::Unusable {
+                device,
+                reason,
+                hint,
+            }
+        }
+    }
+
     /// What the operator can do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {

@@ -145,19 +145,7 @@ impl LedgerError {
     pub fn into_provider_error(self, device: &str) -> ProviderError {
         let device = format!("{NAME} {device}");
         let (reason, hint) = (self.to_string(), self.hint());
-        if self.is_transient() {
-            ProviderError::NotReady {
-                device,
-                reason,
-                hint,
-            }
-        } else {
-            ProviderError::Unusable {
-                device,
-                reason,
-                hint,
-            }
-        }
+        ProviderError::of_device(device, reason, hint, self.is_transient())
     }
 }
 

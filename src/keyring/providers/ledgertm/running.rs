@@ -6,7 +6,7 @@
 use std::{
     collections::VecDeque,
     fmt, io,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -25,6 +25,7 @@ use crate::{
                 error::LedgerError,
                 limits,
             },
+            watched::Watched,
         },
     },
     protection::Permitted,
@@ -174,11 +175,7 @@ impl Signer for LedgerSigner {
 }
 
 /// What signers and the thread tell each other.
-#[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
+type Shared = Watched<State>;
 
 #[derive(Default)]
 struct State {
@@ -204,24 +201,6 @@ struct Finished {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change of the state is one assignment or one call; no panic leaves it half-changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait<'a>(&self, state: MutexGuard<'a, State>, limit: Duration) -> MutexGuard<'a, State> {
-        self.changed
-            .wait_timeout(state, limit)
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
-    }
-
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let answer = change(&mut self.lock());
-        self.changed.notify_all();
-        answer
-    }
-
     fn stop(&self, stop: &Shutdown) {
         stop.request();
         self.change(|state| state.stopped = true);
@@ -243,7 +222,7 @@ impl Shared {
                 return Err(SignerError::Transient { reason });
             }
             if state.enqueue(bytes) {
-                self.changed.notify_all();
+                self.wake();
             }
             state = self.wait(state, left);
         }
@@ -302,10 +281,7 @@ impl State {
             _ if self.stopped => "tmkms is stopping".into(),
             (Some(at_device), _) if **at_device == *bytes => waits.into(),
             (Some(_), _) => format!("{waits} what it was asked before"),
-            (None, Some(error)) if !self.is_open => match error.hint() {
-                Some(hint) => format!("{error} (hint: {hint})"),
-                None => error.to_string(),
-            },
+            (None, Some(error)) if !self.is_open => with_hint(error),
             _ => "the Ledger is not ready yet".into(),
         }
     }
@@ -413,7 +389,7 @@ impl Worker {
             let start = Instant::now();
             let outcome = match self.sign(&mut device, &bytes) {
                 Err(error) if error.is_transient() => return error,
-                Err(error) => Err(refusal(&error)),
+                Err(error) => Err(with_hint(&error)),
                 Ok(signature) => Ok(signature),
             };
             self.shared.change(|state| state.finish(bytes, outcome));
@@ -449,19 +425,15 @@ impl Worker {
     }
 
     fn warn(&self, error: &LedgerError) {
-        let text = match error.hint() {
-            Some(hint) => format!("{error} (hint: {hint})"),
-            None => error.to_string(),
-        };
         self.sink.tell(&Event::Warning {
             subject: format!("{NAME} {}", self.adapter),
-            text,
+            text: with_hint(error),
         });
     }
 }
 
-/// A refusal as the node and the log are told it.
-fn refusal(error: &LedgerError) -> String {
+/// As the node and the log are told it.
+fn with_hint(error: &LedgerError) -> String {
     match error.hint() {
         Some(hint) => format!("{error} (hint: {hint})"),
         None => error.to_string(),

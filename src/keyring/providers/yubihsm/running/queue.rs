@@ -2,11 +2,11 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc::SyncSender},
+    sync::{Arc, mpsc::SyncSender},
     time::{Duration, Instant},
 };
 
-use crate::crypto::Signature;
+use crate::{crypto::Signature, keyring::providers::watched::Watched};
 
 use super::{Inspected, ObjectId, Scheme, Trouble};
 
@@ -56,14 +56,10 @@ pub(super) enum Session {
     Closed,
 }
 
-#[derive(Default)]
-pub(super) struct Queue {
-    state: Mutex<State>,
-    changed: Condvar,
-}
+pub(super) type Queue = Watched<State>;
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     stopped: bool,
     ended: bool,
     was_open: bool,
@@ -103,7 +99,7 @@ impl Queue {
                 return Err(state.why_not(message));
             }
             if state.want(message, deadline) {
-                self.changed.notify_all();
+                self.wake();
             }
             state = self.wait(state, left);
         }
@@ -123,7 +119,7 @@ impl Queue {
             }
             if state.looking != Some(id) && !state.looks.contains(&id) {
                 state.looks.push_back(id);
-                self.changed.notify_all();
+                self.wake();
             }
             let left = patience.saturating_sub(asked.elapsed());
             if left.is_zero() || state.stopped {
@@ -251,24 +247,6 @@ impl Queue {
             state.ended = true;
             state.carried.clear();
         });
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change of the state is one assignment or one call; no panic leaves it half-changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait<'a>(&self, state: MutexGuard<'a, State>, limit: Duration) -> MutexGuard<'a, State> {
-        self.changed
-            .wait_timeout(state, limit)
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
-    }
-
-    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        let answer = change(&mut self.lock());
-        self.changed.notify_all();
-        answer
     }
 }
 

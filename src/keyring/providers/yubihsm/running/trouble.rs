@@ -30,21 +30,7 @@ impl Trouble {
 
     /// As the keyring tells it, of the device that messages name so.
     pub(super) fn into_provider_error(self, device: &str) -> ProviderError {
-        let device = device.to_owned();
-        let Self { reason, hint, .. } = self;
-        if self.transient {
-            ProviderError::NotReady {
-                device,
-                reason,
-                hint,
-            }
-        } else {
-            ProviderError::Unusable {
-                device,
-                reason,
-                hint,
-            }
-        }
+        ProviderError::of_device(device.to_owned(), self.reason, self.hint, self.transient)
     }
 }
 
