@@ -10,6 +10,9 @@
     reason = "a test ends at the first surprise"
 )]
 
+#[path = "support/random.rs"]
+mod random;
+
 use std::{
     env, fs,
     io::{Read, Write},
@@ -18,6 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use random::Random;
 use rustix::net::sockopt::set_socket_linger;
 use tmkms::connection::{
     self, Connection, ConnectionError, Dialled, Identity, Limits,
@@ -32,27 +36,6 @@ use tmkms::connection::{
 /// Variants before and after authentication: together 10,000.
 const BEFORE: u64 = 5_400;
 const AFTER: u64 = 4_800;
-
-/// SplitMix64: small, seeded, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    fn bytes(&mut self, count: usize) -> Vec<u8> {
-        (0..count).map(|_| self.next() as u8).collect()
-    }
-}
 
 fn seed() -> u64 {
     let seed = env::var("TMKMS_TEST_SEED").map_or(0x7a6b_6d73, |text| text.parse().unwrap());

@@ -110,7 +110,7 @@ fn home(config: &str, chains: &[&str]) -> SignerHome {
     let home = SignerHome::with_config(env!("CARGO_BIN_EXE_tmkms"), config);
     home.write("password", PASSWORD);
     for chain in chains {
-        support::process::run(home.command().args(["state", "init", chain]));
+        home.init_record(chain);
     }
     home
 }
@@ -184,7 +184,7 @@ fn a_key_in_a_file_and_one_in_a_device_serve_side_by_side_and_check_disturbs_nei
         home.write("password", PASSWORD);
         support::process::run(home.command().args(["softsign", "keygen", "consensus.key"]));
         for chain in ["soft-1", "hard-1"] {
-            support::process::run(home.command().args(["state", "init", chain]));
+            home.init_record(chain);
         }
         home
     };

@@ -42,7 +42,7 @@ impl Bench {
         );
         let home = SignerHome::with_config(env!("CARGO_BIN_EXE_tmkms"), &config);
         make(&home);
-        run(home.command().args(["state", "init", CHAIN]));
+        home.init_record(CHAIN);
         Self { listener, home }
     }
 

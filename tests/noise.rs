@@ -32,11 +32,14 @@ use tmkms::{
 
 #[path = "support/noise_node.rs"]
 mod noise_node;
+#[path = "support/random.rs"]
+mod random;
 
 use noise_node::{
     NodeKey, STATIC, against, against_until, ed25519, framed, handshake, limits, read, receive,
     responder, sealed, secp256k1, static_public, us, write,
 };
+use random::Random;
 
 #[test]
 fn messages_of_every_size_pass_in_both_directions_with_nodes_of_both_key_types() {
@@ -287,48 +290,27 @@ fn endless_empty_messages_and_a_bad_one_end_the_connection() {
     }
 }
 
-/// SplitMix64: small, seeded, and the same everywhere.
-struct Random(u64);
+fn seeded() -> Random {
+    let seed = env::var("TMKMS_TEST_SEED").map_or(0x6e6f_6973, |text| text.parse().unwrap());
+    println!("TMKMS_TEST_SEED={seed}");
+    Random(seed)
+}
 
-impl Random {
-    fn seeded() -> Self {
-        let seed = env::var("TMKMS_TEST_SEED").map_or(0x6e6f_6973, |text| text.parse().unwrap());
-        println!("TMKMS_TEST_SEED={seed}");
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    fn bytes(&mut self, count: usize) -> Vec<u8> {
-        (0..count).map(|_| self.next() as u8).collect()
-    }
-
-    fn mutated(&mut self, good: &[u8]) -> Vec<u8> {
-        let mut bytes = good.to_vec();
-        match self.below(5) {
-            0 => bytes.truncate(self.below(good.len())),
-            1 => {
-                let more = 1 + self.below(40);
-                bytes.extend(self.bytes(more));
-            }
-            2 => {
-                let (at, gone) = (self.below(good.len()), 1 + self.below(4));
-                bytes.drain(at..(at + gone).min(good.len()));
-            }
-            _ => bytes[self.below(good.len())] ^= 1 << self.below(8),
+fn mutated(random: &mut Random, good: &[u8]) -> Vec<u8> {
+    let mut bytes = good.to_vec();
+    match random.below(5) {
+        0 => bytes.truncate(random.below(good.len())),
+        1 => {
+            let more = 1 + random.below(40);
+            bytes.extend(random.bytes(more));
         }
-        bytes
+        2 => {
+            let (at, gone) = (random.below(good.len()), 1 + random.below(4));
+            bytes.drain(at..(at + gone).min(good.len()));
+        }
+        _ => bytes[random.below(good.len())] ^= 1 << random.below(8),
     }
+    bytes
 }
 
 /// One handshake without sockets, whose second message is made by `second` from the node's state.
@@ -344,7 +326,7 @@ fn attempt(
 
 #[test]
 fn nobody_gets_through_the_handshake_without_playing_by_its_rules() {
-    let mut random = Random::seeded();
+    let mut random = seeded();
     let nodes = [ed25519(), secp256k1()];
     let mut kinds = [0_u32; 5];
     for round in 0..10_000 {
@@ -354,7 +336,7 @@ fn nobody_gets_through_the_handshake_without_playing_by_its_rules() {
             // Changed on the way.
             0 | 1 => {
                 let message = write(state, &good);
-                random.mutated(&message)
+                mutated(&mut random, &message)
             }
             2 => {
                 let size = random.below(300);
@@ -418,7 +400,7 @@ fn keys_of_low_order_are_refused_in_both_places() {
 
 #[test]
 fn nothing_but_the_next_message_opens() {
-    let mut random = Random::seeded();
+    let mut random = seeded();
     let node = ed25519();
     let (awaiting, first) = Hello::new().unwrap().start().unwrap();
     let mut state = responder(&STATIC, None);
@@ -431,7 +413,7 @@ fn nothing_but_the_next_message_opens() {
     let later = sealed(&mut state, b"\x02\x3a\x00");
     let mut data = Vec::new();
     for _ in 0..10_000 {
-        let bad = random.mutated(&good[2..]);
+        let bad = mutated(&mut random, &good[2..]);
         let error = channel.open(&bad, &mut data).unwrap_err();
         assert!(
             matches!(error, NoiseError::Sealed | NoiseError::Malformed),

@@ -155,8 +155,8 @@ fn a_node_that_is_killed_and_started_again_goes_on() {
         let _running = node.start();
         node.wait_for_height(reached + 20, PATIENCE);
         assert!(tmkms.is_running(), "tmkms must outlive its node");
-        assert_no_evidence(&node);
-        assert_nothing_conflicts(&signer);
+        node.assert_no_evidence();
+        signer.assert_nothing_conflicts();
     }
 }
 
@@ -197,7 +197,7 @@ fn of_two_nodes_on_one_signer_the_first_makes_all_blocks() {
     });
     first.wait_for_height(BLOCKS + 1, PATIENCE);
     second.wait_for_height(BLOCKS + 1, PATIENCE);
-    assert_round_0(&first, BLOCKS);
+    first.assert_round_0(1..=BLOCKS, &signer);
     for height in 1..=BLOCKS {
         assert_eq!(
             first.rpc.commit(height).map(|commit| commit.hash),
@@ -205,9 +205,9 @@ fn of_two_nodes_on_one_signer_the_first_makes_all_blocks() {
             "both nodes must know one block at height {height}"
         );
     }
-    assert_no_evidence(&first);
-    assert_no_evidence(&second);
-    assert_nothing_conflicts(&signer);
+    first.assert_no_evidence();
+    second.assert_no_evidence();
+    signer.assert_nothing_conflicts();
 }
 
 #[test]
@@ -230,13 +230,13 @@ fn two_nodes_that_do_not_know_each_other_never_get_two_blocks_of_one_height() {
         second.log().contains("regression").then_some(())
     });
     first.wait_for_height(BLOCKS + 1, PATIENCE);
-    assert_round_0(&first, BLOCKS);
+    first.assert_round_0(1..=BLOCKS, &signer);
     assert_eq!(
         second.rpc.height(),
         Some(0),
         "the second chain must never get a block signed"
     );
-    assert_nothing_conflicts(&signer);
+    signer.assert_nothing_conflicts();
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn the_order_in_which_node_and_signer_start_does_not_matter() {
         let _ = running.terminate(Duration::from_secs(20));
         let running = node.start();
         node.wait_for_height(before + 5, PATIENCE);
-        assert_no_evidence(&node);
+        node.assert_no_evidence();
         let _ = running.terminate(Duration::from_secs(20));
         assert!(tmkms.terminate(Duration::from_secs(2)).success());
     }
@@ -310,8 +310,8 @@ fn makes_blocks(tool: Tool, transport: Transport, genesis: Genesis) {
     let tmkms = signer.start();
     let running = node.start();
     node.wait_for_height(BLOCKS + 1, PATIENCE);
-    assert_round_0(&node, BLOCKS);
-    assert_no_evidence(&node);
+    node.assert_round_0(1..=BLOCKS, &signer);
+    node.assert_no_evidence();
     if genesis.extensions {
         assert!(
             signer.log().contains("signed vote extension"),
@@ -351,45 +351,7 @@ fn kill_signer_under_load(node: &NodeHome, signer: &SignerHome) {
     }
     let reached = node.rpc.height().expect("the node runs");
     node.wait_for_height(reached + 10, PATIENCE);
-    assert_no_evidence(node);
-    assert_nothing_conflicts(signer);
+    node.assert_no_evidence();
+    signer.assert_nothing_conflicts();
     assert!(tmkms.is_running());
-}
-
-fn assert_round_0(node: &NodeHome, to: i64) {
-    let validator = node.validator_address();
-    for height in 1..=to {
-        let commit = node
-            .rpc
-            .commit(height)
-            .unwrap_or_else(|| panic!("no commit of height {height}"));
-        assert_eq!(commit.round, 0, "height {height} needed another round");
-        assert_eq!(
-            commit.signers,
-            std::slice::from_ref(&validator),
-            "height {height}"
-        );
-    }
-}
-
-/// What left the signer: one block at most for each height, round and step.
-fn assert_nothing_conflicts(signer: &SignerHome) {
-    let signed = signer.signed();
-    assert!(signed.len() > 50, "the log tells of too little: {signed:?}");
-    for (hrs, blocks) in signed {
-        assert_eq!(blocks.len(), 1, "two blocks signed at {hrs}: {blocks:?}");
-    }
-}
-
-fn assert_no_evidence(node: &NodeHome) {
-    let reached = node.rpc.height().expect("the node runs");
-    assert!(reached > 0);
-    for height in 1..=reached {
-        let evidence = node.rpc.evidence(height);
-        assert_eq!(
-            evidence,
-            Some(0),
-            "evidence in the block of height {height}"
-        );
-    }
 }

@@ -128,7 +128,7 @@ fn signers_and_nodes_are_restarted_in_any_order() {
         let _ = running.terminate(Duration::from_secs(20));
         let running = node.start();
         node.wait_for_height(before + 5, PATIENCE);
-        assert_no_evidence(&node);
+        node.assert_no_evidence();
         let _ = running.terminate(Duration::from_secs(20));
         assert!(tmkms.terminate(Duration::from_secs(2)).success());
         // Told once, however often it was dialled.
@@ -162,7 +162,7 @@ fn a_node_of_one_dial_goes_on_after_both_were_restarted_and_the_log_says_so() {
         wait_for("the restarted node to be signed for", PATIENCE, || {
             (signer.signed().len() > before + 10).then_some(())
         });
-        assert_no_evidence(&node);
+        node.assert_no_evidence();
         let _ = running.terminate(Duration::from_secs(20));
         assert!(tmkms.terminate(Duration::from_secs(2)).success());
     }
@@ -197,8 +197,8 @@ fn makes_blocks(tool: Tool, transport: Transport, speaks: &str) {
     let tmkms = start_signer(&signer, &node);
     let running = node.start();
     node.wait_for_height(BLOCKS + 1, PATIENCE);
-    assert_round_0(&node, &signer);
-    assert_no_evidence(&node);
+    node.assert_round_0(1..=BLOCKS, &signer);
+    node.assert_no_evidence();
     assert_no_complaint(&node);
     let log = signer.log();
     assert_eq!(
@@ -230,44 +230,6 @@ fn start_signer(signer: &SignerHome, node: &NodeHome) -> Process {
         });
     }
     tmkms
-}
-
-fn assert_round_0(node: &NodeHome, signer: &SignerHome) {
-    let validator = node.validator_address();
-    for height in 1..=BLOCKS {
-        let commit = node
-            .rpc
-            .commit(height)
-            .unwrap_or_else(|| panic!("no commit of height {height}"));
-        if commit.round != 0 {
-            let log = signer.log();
-            let at = format!(" {height}/");
-            let lines: Vec<&str> = log.lines().filter(|line| line.contains(&at)).collect();
-            panic!(
-                "height {height} needed another round:\n{}\n{}",
-                lines.join("\n"),
-                node.log()
-            );
-        }
-        assert_eq!(
-            commit.signers,
-            std::slice::from_ref(&validator),
-            "height {height}"
-        );
-    }
-}
-
-fn assert_no_evidence(node: &NodeHome) {
-    let reached = node.rpc.height().expect("the node runs");
-    assert!(reached > 0);
-    for height in 1..=reached {
-        let evidence = node.rpc.evidence(height);
-        assert_eq!(
-            evidence,
-            Some(0),
-            "evidence in the block of height {height}"
-        );
-    }
 }
 
 /// Lines that begin with `E[` are a node's errors; that there are no other nodes is none of ours.

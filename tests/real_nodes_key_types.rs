@@ -12,7 +12,6 @@ use support::{
     Transport::{self, Tcp, Unix},
     go_tools::Tool::{self, CometBftV1WithBls, CometBftV038, CometBftV040},
     node::{CHAIN, Genesis, NodeHome},
-    process::run,
     signer::SignerHome,
 };
 use tmkms::{crypto::Algorithm, keyring::providers::softsign};
@@ -57,20 +56,12 @@ fn makes_blocks(tool: Tool, transport: Transport, scheme: Algorithm) {
     let signer = signer(&node);
     let key = softsign::generate(scheme, &signer.path("consensus.key")).expect("a new file");
     node.take_over_by(&key);
-    run(signer.command().args(["state", "init", CHAIN]));
+    signer.init_record(CHAIN);
 
     let tmkms = signer.start();
     let running = node.start();
     node.wait_for_height(BLOCKS + 1, PATIENCE);
-    for height in 1..=BLOCKS {
-        let commit = node.rpc.commit(height).expect("the height was reached");
-        assert_eq!(commit.round, 0, "height {height}");
-        assert_eq!(
-            commit.signers,
-            [node.validator_address()],
-            "height {height}"
-        );
-    }
+    node.assert_round_0(1..=BLOCKS, &signer);
     assert!(signer.log().contains("signed vote extension"));
     tmkms.kill();
     let tmkms = signer.start();

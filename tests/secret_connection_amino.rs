@@ -11,6 +11,9 @@
     reason = "a test ends at the first surprise"
 )]
 
+#[path = "support/random.rs"]
+mod random;
+
 use std::{
     env,
     io::{Read, Write},
@@ -20,6 +23,7 @@ use std::{
 };
 
 use ed25519_dalek::{Signer as _, SigningKey};
+use random::Random;
 use rustix::net::sockopt::set_socket_linger;
 use tmkms::{
     connection::{
@@ -39,27 +43,6 @@ const VARIANTS: usize = 5_500;
 const KINDS: usize = 11;
 
 const START: [u8; 2] = [0x21, 0x20];
-
-/// SplitMix64: small, seeded, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    fn bytes(&mut self, count: usize) -> Vec<u8> {
-        (0..count).map(|_| self.next() as u8).collect()
-    }
-}
 
 fn limits() -> Limits {
     Limits {

@@ -182,7 +182,7 @@ fn a_validator_is_set_up_backed_up_wiped_restored_and_makes_blocks() {
 
     // Blocks, while the operator goes on working through the connector server.
     node.take_over(&bytes(&public));
-    run(home.command().args(["state", "init", CHAIN]));
+    home.init_record(CHAIN);
     let mut running = home.start();
     let _node = node.start();
     node.wait_for_height(5, PATIENCE);
@@ -190,14 +190,14 @@ fn a_validator_is_set_up_backed_up_wiped_restored_and_makes_blocks() {
     assert!(listed.contains(&public), "{listed}");
     run(tmkms(&["keys", "export", "-i", "1", "another-backup"]).args(AS_OPERATOR));
     node.wait_for_height(BLOCKS + 1, PATIENCE);
-    assert_round_0(&node, BLOCKS);
+    node.assert_round_0(1..=BLOCKS, &home);
 
     goes_on_without_its_connector(&node, &hsm, &home);
     goes_on_after_its_sessions_were_forgotten(&node, &hsm);
     goes_on_when_the_log_has_room_again(&node, &hsm, &home);
 
     assert!(running.is_running());
-    assert_nothing_conflicts(&home);
+    home.assert_nothing_conflicts();
     assert!(running.terminate(Duration::from_secs(2)).success());
 }
 
@@ -254,7 +254,7 @@ fn a_capability_that_is_missing_is_named_at_start() {
     };
     let home = SignerHome::with_config(TMKMS, &config(4));
     home.write("validator-password", "secret");
-    run(home.command().args(["state", "init", CHAIN]));
+    home.init_record(CHAIN);
     home.write("tmkms.toml", &config(3));
     let mut running = home.start();
     wait_for("the capability to be named", PATIENCE, || {
@@ -278,21 +278,4 @@ fn public_key(hsm: &Simulator) -> String {
 fn bytes(hex: &str) -> [u8; 32] {
     let bytes = subtle_encoding::hex::decode_upper(hex).unwrap();
     bytes.try_into().unwrap()
-}
-
-fn assert_round_0(node: &NodeHome, to: i64) {
-    let validator = node.validator_address();
-    for height in 1..=to {
-        let commit = node.rpc.commit(height).unwrap();
-        assert_eq!(commit.round, 0, "height {height} needed another round");
-        assert_eq!(commit.signers, std::slice::from_ref(&validator));
-    }
-}
-
-fn assert_nothing_conflicts(signer: &SignerHome) {
-    let signed = signer.signed();
-    assert!(signed.len() > 50, "the log tells of too little: {signed:?}");
-    for (hrs, blocks) in signed {
-        assert_eq!(blocks.len(), 1, "two blocks signed at {hrs}: {blocks:?}");
-    }
 }

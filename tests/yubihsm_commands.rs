@@ -164,12 +164,7 @@ fn whoever_writes_words_on_paper_may_take_longer_than_a_session_lasts() {
     assert_eq!(hsm.device().open_sessions(), 0);
     hsm.device().skip(Duration::from_secs(600));
     let answers = format!("y\n{}\n", hsm.serial());
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(answers.as_bytes())
-        .unwrap();
+    type_in(&mut child, &answers);
     let mut rest = String::new();
     stderr.read_to_string(&mut rest).unwrap();
     assert!(child.wait().unwrap().success(), "{rest}");
@@ -190,12 +185,7 @@ fn a_setup_that_is_interrupted_after_the_reset_finishes_first() {
             .spawn()
             .unwrap();
         let answers = format!("y\n{}\n", hsm.serial());
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(answers.as_bytes())
-            .unwrap();
+        type_in(&mut child, &answers);
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let erased = lines.any(|line| line.unwrap() == "erased the device");
         assert!(erased);
@@ -313,12 +303,7 @@ fn a_phrase_never_reaches_a_log() {
         .spawn()
         .unwrap();
     let answers = format!("{phrase}\ny\n{}\n", hsm.serial());
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(answers.as_bytes())
-        .unwrap();
+    type_in(&mut child, &answers);
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let log = String::from_utf8(output.stderr).unwrap();
@@ -333,4 +318,10 @@ fn a_phrase_never_reaches_a_log() {
             "{secret}"
         );
     }
+}
+
+/// Everything that is typed at a command, and the end of it.
+fn type_in(child: &mut Child, text: &str) {
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(text.as_bytes()).unwrap();
 }

@@ -135,10 +135,7 @@ fn a_key_that_was_set_up_backed_up_wiped_and_restored_makes_fifty_blocks_in_roun
     assert_eq!(listed(&home), Some(key));
     tmkms(&home, &format!("yubihsm keys generate 2 {OPERATOR}"), &[]);
     node.wait_for_height(BLOCKS + 1, PATIENCE);
-    for height in 1..=BLOCKS {
-        let commit = node.rpc.commit(height).expect("the height was reached");
-        assert_eq!(commit.round, 0, "height {height}");
-    }
+    node.assert_round_0(1..=BLOCKS, &home);
     assert!(signs.is_running());
     assert!(signs.terminate(Duration::from_secs(2)).success());
     assert_eq!(hsm.device().open_sessions(), 0);

@@ -14,21 +14,17 @@ mod simulator;
 mod target;
 
 use std::{
-    fs,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
 
-use serde_json::{Value, json};
 use simulator::{Fault, Options, Simulator, codes::command};
-use subtle_encoding::{base64, hex};
 use support::{
     Transport::{self, Tcp, Unix},
     free_port,
     go_tools::Tool::{self, CometBftV038, CometBftV040},
     node::{CHAIN, Genesis, NodeHome},
-    process::run,
     signer::SignerHome,
     wait_for,
 };
@@ -113,18 +109,8 @@ fn signer(node: &NodeHome, port: u16, server: Option<u16>) -> SignerHome {
         ),
     );
     home.write("password", "validator password\n");
-    run(home
-        .command()
-        .args(["state", "init", CHAIN, "-c"])
-        .arg(home.config()));
+    home.init_record(CHAIN);
     home
-}
-
-fn assert_round_0(node: &NodeHome, to: i64) {
-    for height in 1..=to {
-        let commit = node.rpc.commit(height).expect("the height was reached");
-        assert_eq!(commit.round, 0, "height {height}");
-    }
 }
 
 #[test]
@@ -161,7 +147,7 @@ fn a_chain_makes_blocks_while_guests_use_the_device_and_the_connector_is_killed(
             busy.store(false, Ordering::Relaxed);
             reached.unwrap();
         });
-        assert_round_0(&node, BLOCKS);
+        node.assert_round_0(1..=BLOCKS, &signer);
 
         simulator.stop_connector();
         wait_for("the log to say why", PATIENCE, || {
@@ -222,7 +208,7 @@ fn a_signer_reaches_its_device_through_the_connector_server_of_another() {
     let _signs = signer.start();
     let _node = node.start();
     node.wait_for_height(BLOCKS + 1, PATIENCE);
-    assert_round_0(&node, BLOCKS);
+    node.assert_round_0(1..=BLOCKS, &signer);
     // The holder is killed and started again in the middle: the chain goes on.
     holds.kill();
     wait_for("the log to say why", PATIENCE, || {
@@ -232,23 +218,6 @@ fn a_signer_reaches_its_device_through_the_connector_server_of_another() {
     let _holds = holder.start();
     let reached = node.rpc.height().unwrap();
     node.wait_for_height(reached + 20, PATIENCE);
-}
-
-/// Makes the holder of a secp256k1 key the chain's one validator.
-fn take_over(node: &NodeHome, key: &PublicKey) {
-    node.take_key();
-    let path = node.path("config/genesis.json");
-    let mut genesis: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    let address = hex::encode_upper(key.address());
-    let public = base64::encode(key.as_bytes());
-    genesis["consensus_params"]["validator"]["pub_key_types"] = json!(["secp256k1"]);
-    let validator = &mut genesis["validators"][0];
-    validator["address"] = json!(String::from_utf8(address).unwrap());
-    validator["pub_key"] = json!({
-        "type": "tendermint/PubKeySecp256k1",
-        "value": String::from_utf8(public).unwrap(),
-    });
-    fs::write(path, serde_json::to_vec_pretty(&genesis).unwrap()).unwrap();
 }
 
 #[test]
@@ -262,12 +231,12 @@ fn a_chain_whose_validator_has_a_secp256k1_key_makes_blocks() {
         let Some(node) = NodeHome::new(tool, Tcp, genesis, test) else {
             return;
         };
-        take_over(&node, &key);
+        node.take_over_by(&key);
         let signer = signer(&node, simulator.addr().port(), None);
         let tmkms = signer.start();
         let _node = node.start();
         node.wait_for_height(BLOCKS + 1, PATIENCE);
-        assert_round_0(&node, BLOCKS);
+        node.assert_round_0(1..=BLOCKS, &signer);
         // A vote that is asked for again after a restart has the signature that is in the record.
         tmkms.kill();
         let _tmkms = signer.start();

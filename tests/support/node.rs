@@ -1,6 +1,7 @@
 //! A real validator node of one chain, in a home of its own.
 
 use std::{
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -15,6 +16,7 @@ use super::{
     go_tools::{Amino, Tool},
     process::{Process, run},
     rpc::Rpc,
+    signer::SignerHome,
     wait_for,
 };
 
@@ -208,6 +210,44 @@ impl NodeHome {
             );
             std::thread::sleep(Duration::from_millis(20));
             seen = self.rpc.height().or(seen);
+        }
+    }
+
+    /// Every block of these heights was committed in round 0, by the chain's validator alone. What was signed at a height that was not
+    /// is in the signer's log.
+    pub fn assert_round_0(&self, heights: RangeInclusive<i64>, signer: &SignerHome) {
+        let validator = self.validator_address();
+        for height in heights {
+            let commit = self
+                .rpc
+                .commit(height)
+                .unwrap_or_else(|| panic!("no commit of height {height}"));
+            assert_eq!(
+                commit.round,
+                0,
+                "height {height} needed another round:\n{}\n{}",
+                signer.log_of(height),
+                self.log()
+            );
+            assert_eq!(
+                commit.signers,
+                std::slice::from_ref(&validator),
+                "height {height}"
+            );
+        }
+    }
+
+    /// No block so far holds evidence.
+    pub fn assert_no_evidence(&self) {
+        let reached = self.rpc.height().expect("the node runs");
+        assert!(reached > 0);
+        for height in 1..=reached {
+            let evidence = self.rpc.evidence(height);
+            assert_eq!(
+                evidence,
+                Some(0),
+                "evidence in the block of height {height}"
+            );
         }
     }
 

@@ -90,6 +90,14 @@ impl SignerHome {
         file.write_all(text.as_bytes()).expect("our own file");
     }
 
+    /// Makes the record of a chain whose key is the configuration's.
+    pub fn init_record(&self, chain: &str) {
+        run(self
+            .command()
+            .args(["state", "init", chain, "-c"])
+            .arg(self.config()));
+    }
+
     /// A path in the home.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
@@ -125,10 +133,7 @@ impl SignerHome {
         }
         std::fs::write(self.config(), config).expect("our own directory");
         for id in ids {
-            run(self
-                .command()
-                .args(["state", "init", id, "-c"])
-                .arg(self.config()));
+            self.init_record(id);
         }
     }
 
@@ -181,6 +186,23 @@ impl SignerHome {
             }
         }
         signed
+    }
+
+    /// What left the signer: one block at most for each height, round and step, and of more than 50 of them.
+    pub fn assert_nothing_conflicts(&self) {
+        let signed = self.signed();
+        assert!(signed.len() > 50, "the log tells of too little: {signed:?}");
+        for (hrs, blocks) in signed {
+            assert_eq!(blocks.len(), 1, "two blocks signed at {hrs}: {blocks:?}");
+        }
+    }
+
+    /// The lines of the log that name a height.
+    pub fn log_of(&self, height: i64) -> String {
+        let at = format!(" {height}/");
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains(&at)).collect();
+        lines.join("\n")
     }
 
     /// Everything that every `tmkms` of this home has logged.
