@@ -32,6 +32,9 @@ const STACK: usize = 256 * 1024;
 /// The longest wait before a redial, unless handshakes fail.
 const REDIAL: Duration = Duration::from_millis(900);
 
+/// The longest wait before a socket of ours is bound again. Nobody is dialled, and a node that is restarted dials once.
+const LISTEN_AGAIN: Duration = Duration::from_millis(100);
+
 /// The longest wait after handshakes that fail one after the other: an old node's listener dies of too many.
 const BACK_OFF_LIMIT: Duration = Duration::from_secs(10);
 
@@ -267,12 +270,29 @@ impl Serving {
             error => error.is_contradiction(),
         };
         if !wears_out {
-            return REDIAL;
+            let is_ours = matches!(self.client.config.addr, Address::UnixListen(..));
+            return if is_ours && !is_unbound(error) {
+                LISTEN_AGAIN
+            } else {
+                REDIAL
+            };
         }
         self.failed_handshakes = self.failed_handshakes.saturating_add(1);
         let doublings = self.failed_handshakes.saturating_sub(1).min(4);
         Duration::from_secs(1 << doublings).min(BACK_OFF_LIMIT)
     }
+}
+
+/// Whether the socket that is ours to bind could not be.
+fn is_unbound(error: &SessionError) -> bool {
+    matches!(
+        error,
+        SessionError::Connection(
+            ConnectionError::Listen { .. }
+                | ConnectionError::SocketInUse { .. }
+                | ConnectionError::NotASocket { .. }
+        )
+    )
 }
 
 /// What a handshake tells of the messages that follow it.

@@ -11,18 +11,21 @@ mod node_side;
 mod running;
 
 use std::{
+    os::unix::net::UnixStream,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
 use node_side::{Answer, Validator};
-use running::{PLAIN, Parts, Running, prevote};
+use running::{PATIENCE, PLAIN, Parts, Running, Thread, key, prevote};
 use tmkms::{
+    chain::Served,
     codec::{Codec, DecodeError, Response, proto::Proto},
     crypto::{PublicKey, Signature},
     event::Event,
     keyring::{Signer, SignerError},
-    privval::Request,
+    privval::{ChainId, Request},
     protection::Permitted,
 };
 
@@ -119,6 +122,39 @@ fn after_a_lost_connection_the_next_dial_comes_within_a_second() {
         // The handshake that is part of it is slow in debug builds on a busy machine.
         assert!(took < Duration::from_millis(1_500), "{took:?}");
     }
+}
+
+#[test]
+fn a_socket_of_ours_is_there_again_before_a_restarted_node_dials_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("signer.sock");
+    let address = format!("unix-listen://{}", socket.display());
+    let key = key(&directory.path().join("key"), |signer| signer);
+    let chain = ChainId::new("client-1").unwrap();
+    let record = directory.path().join("record");
+    let _thread = Thread::start(&address, &chain, key, &record, &PLAIN, Served::from);
+    let begun = Instant::now();
+    let connect = || loop {
+        if let Ok(stream) = UnixStream::connect(&socket) {
+            return stream;
+        }
+        assert!(begun.elapsed() < PATIENCE);
+        thread::yield_now();
+    };
+    // The quickest of some: the machine may be busy.
+    let waits = (0..5).map(|_| {
+        let node = connect();
+        while socket.exists() {
+            assert!(begun.elapsed() < PATIENCE);
+            thread::yield_now();
+        }
+        let gone = Instant::now();
+        drop(node);
+        drop(connect());
+        gone.elapsed()
+    });
+    let quickest = waits.min().unwrap();
+    assert!(quickest < Duration::from_millis(400), "{quickest:?}");
 }
 
 #[test]

@@ -547,6 +547,9 @@ fn nothing_but_a_dead_socket_is_removed() {
         "{error:?}"
     );
     assert!(path.exists());
+    listener.set_nonblocking(true).unwrap();
+    let noticed = listener.accept().is_ok();
+    assert!(!noticed, "it would take us for its node");
     drop(listener);
     fs::remove_file(&path).unwrap();
     fs::write(&path, "precious").unwrap();

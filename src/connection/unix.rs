@@ -11,7 +11,10 @@ use std::{
     time::Instant,
 };
 
-use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::{
+    io::Errno,
+    net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
+};
 
 use crate::{
     connection::{
@@ -177,13 +180,23 @@ fn remove_stale(path: &Path) -> Result<(), ConnectionError> {
         }
         Ok(_) => {}
     }
-    match try_connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).map_err(failed)
-        }
+    match is_bound(path) {
+        Ok(false) => fs::remove_file(path).map_err(failed),
+        Ok(true) => Err(ConnectionError::SocketInUse { path: path.into() }),
         // It may have gone on its own.
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(failed(error)),
-        _ => Err(ConnectionError::SocketInUse { path: path.into() }),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Whether a process has the socket, found out without its notice: a signer takes the first that connects for its node. A
+/// datagram does not go into a stream, and the kernel says so only where somebody is there.
+fn is_bound(path: &Path) -> io::Result<bool> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
+    match net::connect(&socket, &SocketAddrUnix::new(path)?) {
+        Err(Errno::CONNREFUSED) => Ok(false),
+        Ok(()) | Err(Errno::PROTOTYPE) => Ok(true),
+        Err(error) => Err(error.into()),
     }
 }
