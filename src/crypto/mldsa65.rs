@@ -18,6 +18,9 @@ const CONTEXT: &[u8] = b"";
 /// The deterministic variant. Nodes sign with it too, and take either.
 const NO_RANDOMNESS: [u8; 32] = [0; 32];
 
+/// What a key signs to itself before it is believed. No vote begins so, and the signature goes nowhere.
+const PROBE: &[u8] = b"is this key whole?";
+
 /// The vectors of this scheme fill more stack than the thread of a validator has. Only what is used of it takes memory.
 const STACK: usize = 4 * 1024 * 1024;
 
@@ -65,10 +68,7 @@ impl KeyType for Public {
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.try_into().ok()?;
-        apart(|| {
-            let key = PublicKey::try_from_bytes(bytes).ok()?;
-            Some(Self(Arc::new(Decoded { key, bytes })))
-        })
+        apart(|| Self::decoded(bytes))
     }
 
     fn as_bytes(&self) -> &[u8] {
@@ -89,9 +89,12 @@ impl KeyType for Public {
     /// A seed of 32 bytes, as keys that are made here have it, or the packed form of 4,032 bytes, in which CometBFT has lost the seed.
     fn of(secret: &[u8]) -> Option<Self> {
         apart(|| {
-            let key = private_key(secret)?.get_public_key();
-            let bytes = key.clone().into_bytes();
-            Some(Self(Arc::new(Decoded { key, bytes })))
+            let private = private_key(secret)?;
+            // Decoded anew: the packed form also holds a hash of the public key, which may be damaged.
+            let public = Self::decoded(private.get_public_key().into_bytes())?;
+            let signed = private.try_sign_with_seed(&NO_RANDOMNESS, PROBE, CONTEXT);
+            let sound = public.0.key.verify(PROBE, &signed.ok()?, CONTEXT);
+            sound.then_some(public)
         })
     }
 
@@ -101,6 +104,14 @@ impl KeyType for Public {
             let signature = key.try_sign_with_seed(&NO_RANDOMNESS, msg, CONTEXT);
             Some(signature.ok()?.into())
         })
+    }
+}
+
+impl Public {
+    /// Needs the stack of [`apart`].
+    fn decoded(bytes: [u8; PK_LEN]) -> Option<Self> {
+        let key = PublicKey::try_from_bytes(bytes).ok()?;
+        Some(Self(Arc::new(Decoded { key, bytes })))
     }
 }
 
@@ -135,6 +146,15 @@ mod tests {
         for length in [0, 31, 33, SK_LEN - 1, SK_LEN + 1] {
             assert!(Public::of(&vec![1; length]).is_none(), "{length}");
         }
+        // What stands in it of the public key's hash is not looked at by the arithmetic, and goes into each signature.
+        let mut damaged = packed;
+        damaged
+            .split_at_mut(64)
+            .1
+            .split_at_mut(1)
+            .0
+            .fill(!packed[64]);
+        assert!(Public::of(&damaged).is_none());
         assert!(Public::decode(key.as_bytes()).as_ref() == Some(&key));
         assert!(Public::decode(key.as_bytes().split_at(1951).0).is_none());
     }
