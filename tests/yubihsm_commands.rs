@@ -22,7 +22,7 @@ use rustix::{
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
     termios::{LocalModes, tcgetattr},
 };
-use simulator::{Options, Simulator, words};
+use simulator::{Options, Simulator, codes::command, words};
 use tmkms::keyring::providers::yubihsm::transport::usb;
 
 /// A home whose configuration leads to a simulator.
@@ -199,6 +199,63 @@ fn a_setup_that_is_interrupted_after_the_reset_finishes_first() {
         assert_eq!(hsm.device().objects.len(), 6);
         assert_eq!(hsm.device().open_sessions(), 0);
     }
+}
+
+#[test]
+fn another_device_that_the_connector_finds_during_the_reset_is_not_erased() {
+    // While a device restarts, a connector that serves whatever is plugged in serves the next one.
+    let hsm = Simulator::start(Options {
+        reset_takes: Duration::from_millis(500),
+        ..Options::default()
+    });
+    let serial = hsm.serial();
+    let home = home(&hsm);
+    let mut child = tmkms(&home, "yubihsm setup")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    type_in(&mut child, &format!("y\n{serial}\n"));
+    while hsm.device().count(command::RESET_DEVICE) == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    hsm.device().serial += 1;
+    words::apply(&hsm, "ed25519 1 1");
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("wanted is"), "{stderr}");
+    assert!(stderr.contains("`tmkms yubihsm setup -r`"), "{stderr}");
+    assert_eq!(hsm.device().count(command::RESET_DEVICE), 1, "{stderr}");
+    assert_eq!(hsm.device().objects.len(), 2, "{stderr}");
+}
+
+#[test]
+fn a_device_that_a_running_signer_uses_is_not_erased() {
+    let hsm = Simulator::start(Options::default());
+    words::apply(&hsm, "ed25519 1 1");
+    let home = home(&hsm);
+    let mut config = OpenOptions::new()
+        .append(true)
+        .open(home.path().join("tmkms.toml"))
+        .unwrap();
+    let rest = "keys = [{ chain_ids = [\"chain-1\"], key = 1 }]\n[[chain]]\nid = \"chain-1\"\nstate_file = \"record\"\n";
+    config.write_all(rest.as_bytes()).unwrap();
+    let init = tmkms(&home, "state init chain-1").output().unwrap();
+    assert!(init.status.success(), "{init:?}");
+    let record = File::open(home.path().join("record")).unwrap();
+    record.lock().unwrap();
+    let output = tmkms(&home, "yubihsm setup").output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let holder = format!("process {} has the record", std::process::id());
+    assert!(stderr.contains(&holder), "{stderr}");
+    assert!(stderr.contains("nothing was erased"), "{stderr}");
+    assert!(output.stdout.is_empty());
+    // Without it the command goes on to its questions.
+    drop(record);
+    let output = tmkms(&home, "yubihsm setup").output().unwrap();
+    assert!(!output.stdout.is_empty(), "{output:?}");
 }
 
 /// A terminal with a command at it.

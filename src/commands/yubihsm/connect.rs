@@ -21,6 +21,7 @@ use crate::{
             ObjectType, Password, PasswordSource, SerialNumber, StaticKeys, setup::new_device,
         },
     },
+    protection::store::file,
 };
 
 /// How long a command over the connector of a running tmkms may take.
@@ -76,9 +77,7 @@ impl Which {
     pub(super) fn open(&self, global: &Global) -> Result<Opened, Failure> {
         let reach = self.reach(global)?;
         let credentials = reach.credentials()?;
-        let device = reach
-            .open(&credentials)
-            .map_err(|error| reach.cannot_open(credentials.auth_key, &error))?;
+        let device = reach.open_or_explain(&credentials)?;
         let serial = device.info().serial;
         Ok(Opened {
             device,
@@ -198,13 +197,24 @@ impl Reach {
         Device::open(&self.adapter, self.wanted, credentials)
     }
 
-    /// Opens a session with the device that was there before.
-    pub(super) fn open_again(
-        &self,
-        credentials: &Credentials,
-        serial: SerialNumber,
-    ) -> Result<Device, Failure> {
-        Device::open(&self.adapter, Some(serial), credentials)
+    /// From now on no other device than this one: while one is being erased it is away, and a connector may find another meanwhile.
+    pub(super) fn pin(&mut self, serial: SerialNumber) {
+        self.wanted = Some(serial);
+    }
+
+    /// The process that has the record of one of the device's chains, and so signs with the device.
+    pub(super) fn signer(&self) -> Option<u32> {
+        let hsm = self.config.yubihsm.get(self.index)?;
+        let mut chains = self.config.chains.iter().filter(|chain| {
+            let mut keys = hsm.keys.iter();
+            keys.any(|key| key.chain_ids.contains(&chain.id))
+        });
+        chains.find_map(|chain| file::inspect(&chain.state_file).ok()?.holder)
+    }
+
+    /// Opens a session, and says in words why not.
+    pub(super) fn open_or_explain(&self, credentials: &Credentials) -> Result<Device, Failure> {
+        self.open(credentials)
             .map_err(|error| self.cannot_open(credentials.auth_key, &error))
     }
 

@@ -70,22 +70,18 @@ impl Setup {
                 "This is what `tmkms yubihsm setup` would install. No device was changed.\n";
             return output(&Zeroizing::new(format!("{header}\n{}", *secrets(&phrase))));
         }
-        let reach = self.which.reach(global)?;
+        let mut reach = self.which.reach(global)?;
         if self.dry_run {
             return self.dry_run(&reach);
         }
-        if let Some(addr) = reach.served_at {
-            return Err(Failure::new(format!(
-                "`tmkms start` signs with the device: its connector_server answers at {addr}"
-            ))
-            .hint("stop it first; nothing was erased"));
-        }
+        refuse_in_use(&reach)?;
         let restored = match self.restore {
             true => Some(self.phrase(&[])?),
             false => None,
         };
         let mut login = log_in(&reach, restored.as_ref())?;
         let serial = login.device.info().serial;
+        reach.pin(serial);
         let phrase = match restored {
             Some(phrase) => phrase,
             None => self.phrase(&random(&mut login))?,
@@ -98,7 +94,7 @@ impl Setup {
         // Writing 24 words on paper takes longer than a session lasts.
         let credentials = login.close();
         confirm(serial)?;
-        let device = reach.open_again(&credentials, serial)?;
+        let device = reach.open_or_explain(&credentials)?;
         let report = provision(&reach, device, &credentials, &phrase, second)?;
         output(&format!(
             "Success reinitialized YubiHSM (serial: {serial})\n"
@@ -181,6 +177,17 @@ fn provision(
         )
         .map_err(|error| explain(&error, serial))?;
     Ok(report)
+}
+
+/// What a validator signs with is not erased under its hands.
+fn refuse_in_use(reach: &Reach) -> Result<(), Failure> {
+    let how = match (reach.served_at, reach.signer()) {
+        (Some(addr), _) => format!("its connector_server answers at {addr}"),
+        (None, Some(process)) => format!("process {process} has the record of its chain"),
+        (None, None) => return Ok(()),
+    };
+    let what = format!("`tmkms start` signs with the device: {how}");
+    Err(Failure::new(what).hint("stop it first; nothing was erased"))
 }
 
 /// Everything that comes from a phrase, for paper: to be printed once and kept nowhere.
