@@ -17,8 +17,9 @@ use crate::{
     keyring::{
         format::KeyFormat,
         providers::yubihsm::{
-            Adapter, Capabilities, Credentials, Device, DeviceError, KeyConfig, ObjectId,
-            ObjectType, Password, PasswordSource, SerialNumber, StaticKeys, setup::new_device,
+            Adapter, Capabilities, Credentials, Device, DeviceError, DeviceInfo, KeyConfig,
+            ObjectId, ObjectType, Password, PasswordSource, SerialNumber, StaticKeys, identify,
+            setup::new_device, transport,
         },
     },
     protection::store::file,
@@ -26,6 +27,9 @@ use crate::{
 
 /// How long a command over the connector of a running tmkms may take.
 const CONNECTOR_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a device may take to tell who it is.
+const ASK: Duration = Duration::from_secs(2);
 
 /// Whether somebody listens there is known at once on a loopback address.
 const KNOCK: Duration = Duration::from_millis(500);
@@ -112,18 +116,18 @@ impl Which {
             .and_then(|server| server.cli)
             .and_then(|cli| cli.auth_key);
         let key = self.auth_key.or(command_line).unwrap_or(hsm.auth.key);
-        let source = match self.password.source() {
-            Some(source) => Some(source),
-            None => {
-                (key == hsm.auth.key && command_line.is_none()).then(|| hsm.auth.password.clone())
-            }
+        let is_configured = key == hsm.auth.key && command_line.is_none();
+        let password = match self.password.source() {
+            Some(source) => PasswordFrom::CommandLine(source),
+            None if is_configured => PasswordFrom::Configuration(hsm.auth.password.clone()),
+            None => PasswordFrom::Person,
         };
         Ok(Reach {
             served_at: running.map(|server| server.laddr),
             adapter,
             wanted: self.serial.or(hsm.serial_number),
             key,
-            source,
+            password,
             config,
             index,
         })
@@ -148,7 +152,11 @@ impl Which {
                 let named = all.iter().position(|hsm| hsm.serial_number == Some(serial));
                 let nameless = || match all {
                     [only] if only.serial_number.is_none() => Some(0),
-                    _ => None,
+                    // Told apart by their connectors: those know what is behind them.
+                    _ => all.iter().position(|hsm| {
+                        let is_nameless = hsm.serial_number.is_none();
+                        is_nameless && ask(&hsm.adapter).is_ok_and(|info| info.serial == serial)
+                    }),
                 };
                 named.or_else(nameless).ok_or_else(|| {
                     Failure::usage(format!("there is no YubiHSM {serial} in {path}"))
@@ -166,22 +174,29 @@ pub(super) struct Reach {
     adapter: Adapter,
     wanted: Option<SerialNumber>,
     key: ObjectId,
-    source: Option<PasswordSource>,
+    password: PasswordFrom,
     config: Config,
     index: usize,
 }
 
+/// Who says where the password is.
+enum PasswordFrom {
+    CommandLine(PasswordSource),
+    Configuration(PasswordSource),
+    /// Nobody: it is asked for.
+    Person,
+}
+
 impl Reach {
-    /// The password is asked for where nobody says where it is.
     fn credentials(&self) -> Result<Credentials, Failure> {
-        let keys = match &self.source {
-            Some(source) => {
+        let keys = match &self.password {
+            PasswordFrom::CommandLine(source) | PasswordFrom::Configuration(source) => {
                 let password = source
                     .read()
                     .map_err(|error| Failure::of(&error).maybe_hint(error.hint()))?;
                 StaticKeys::from_password(&password)
             }
-            None => {
+            PasswordFrom::Person => {
                 let question = format!("Enter password for YubiHSM2 auth key 0x{:04x}: ", self.key);
                 StaticKeys::from_password(&Password::new(prompt::secret(&question)?))
             }
@@ -241,7 +256,15 @@ impl Reach {
         for (at, candidate) in candidates.enumerate() {
             let credentials = match candidate {
                 Candidate::Known(credentials) => credentials,
-                Candidate::Configured => self.credentials()?,
+                Candidate::Configured => match (self.credentials(), &self.password) {
+                    (Ok(credentials), _) => credentials,
+                    // A configuration may name a file that is written once there is a password for it.
+                    (Err(failure), PasswordFrom::Configuration(_)) => {
+                        refused = Some(failure);
+                        continue;
+                    }
+                    (Err(failure), _) => return Err(failure),
+                },
             };
             let key = credentials.auth_key;
             match self.open(&credentials) {
@@ -358,6 +381,12 @@ impl Opened {
             .find(|chain| chain.id.as_str() == only)?;
         chain.key_format.as_ref()
     }
+}
+
+/// Who a device is, which needs no session to be told.
+pub(super) fn ask(adapter: &Adapter) -> Result<DeviceInfo, DeviceError> {
+    let mut transport = transport::connect(adapter, None)?;
+    identify(transport.as_mut(), ASK)
 }
 
 fn listens(addr: SocketAddr) -> bool {

@@ -1,18 +1,12 @@
 //! `tmkms yubihsm detect`.
 
-use std::{error::Error as _, fmt::Write as _, time::Duration};
+use std::{error::Error as _, fmt::Write as _};
 
 use crate::{
-    commands::{Failure, Global, note, output},
+    commands::{Failure, Global, note, output, yubihsm::connect::ask},
     config::Config,
-    keyring::providers::yubihsm::{
-        Adapter, DeviceError, DeviceInfo, identify,
-        transport::{self, usb},
-    },
+    keyring::providers::yubihsm::{Adapter, DeviceError, transport::usb},
 };
-
-/// How long a connector may take to tell about its device.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where nothing is found a person is told where it was looked for.
 const HINT: &str = "plug one in; `lsusb -d 1050:0030` shows it to root. If it does: contrib/udev/60-tmkms-yubihsm.rules lets others use it";
@@ -80,12 +74,6 @@ fn behind_connectors(adapters: &[Adapter], text: &mut String, troubles: &mut Vec
         text.push_str("Detected YubiHSM2 devices behind connectors:\n");
         text.push_str(&lines);
     }
-}
-
-/// Whose device it is needs no session to be told.
-fn ask(adapter: &Adapter) -> Result<DeviceInfo, DeviceError> {
-    let mut transport = transport::connect(adapter, None)?;
-    identify(transport.as_mut(), PATIENCE)
 }
 
 /// An error and its causes, in one line.

@@ -71,14 +71,16 @@ impl Setup {
             return output(&Zeroizing::new(format!("{header}\n{}", *secrets(&phrase))));
         }
         let mut reach = self.which.reach(global)?;
-        if self.dry_run {
-            return self.dry_run(&reach);
+        if !self.dry_run {
+            refuse_in_use(&reach)?;
         }
-        refuse_in_use(&reach)?;
         let restored = match self.restore {
             true => Some(self.phrase(&[])?),
             false => None,
         };
+        if self.dry_run {
+            return self.dry_run(&reach, restored.as_ref());
+        }
         let mut login = log_in(&reach, restored.as_ref())?;
         let serial = login.device.info().serial;
         reach.pin(serial);
@@ -128,9 +130,9 @@ impl Setup {
         Ok(phrase)
     }
 
-    /// What would happen, as far as it can be known without a phrase.
-    fn dry_run(&self, reach: &Reach) -> Result<(), Failure> {
-        let mut login = log_in(reach, None)?;
+    /// What would happen. The phrase is for logging in only.
+    fn dry_run(&self, reach: &Reach, phrase: Option<&Phrase>) -> Result<(), Failure> {
+        let mut login = log_in(reach, phrase)?;
         let serial = login.device.info().serial;
         let doomed = doomed(&mut login)?;
         let mut text = format!(
