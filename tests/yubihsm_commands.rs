@@ -113,6 +113,66 @@ fn ctrl_c_ends_a_test_without_end_with_its_figures_and_without_its_session() {
 }
 
 #[test]
+fn ctrl_c_in_the_middle_of_a_command_leaves_no_session_open() {
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
+        let hsm = Simulator::start(Options {
+            latency: Duration::from_millis(100),
+            ..Options::default()
+        });
+        words::apply(&hsm, "ed25519 1 1");
+        let home = home(&hsm);
+        let child = tmkms(&home, "yubihsm keys list")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        while hsm.device().count(command::AUTHENTICATE_SESSION) == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        send(&child, signal);
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(hsm.device().open_sessions(), 0);
+    }
+}
+
+#[test]
+fn a_test_goes_on_with_a_new_session_when_the_device_is_back() {
+    // Slow, so that what is said fits into its pipe while nobody reads.
+    let hsm = Simulator::start(Options {
+        latency: Duration::from_millis(20),
+        ..Options::default()
+    });
+    words::apply(&hsm, "ed25519 1 1");
+    let home = home(&hsm);
+    let mut child = tmkms(&home, "yubihsm test 1")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+    let signed = || hsm.device().count(command::SIGN_EDDSA);
+    let sign_more = || {
+        let before = signed();
+        while signed() < before + 3 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    sign_more();
+    hsm.stop_connector();
+    assert!(stderr.any(|line| line.unwrap().contains("cannot reach the connector")));
+    hsm.restart_connector();
+    sign_more();
+    send(&child, Signal::INT);
+    let output = child.wait_with_output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{stdout}");
+    assert!(stdout.contains(" failed\nmin "), "{stdout}");
+    // The connector took one with it.
+    assert!(hsm.device().open_sessions() <= 1);
+}
+
+#[test]
 fn detection_says_plainly_what_is_plugged_in_or_that_nothing_is() {
     let home = tempfile::tempdir().unwrap();
     let output = tmkms(&home, "yubihsm detect").output().unwrap();

@@ -3,6 +3,7 @@
 use std::{
     net::{SocketAddr, TcpStream},
     path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -11,7 +12,7 @@ use clap::Args;
 use crate::{
     commands::{
         Failure, Global, note, prompt,
-        yubihsm::{object_id, serial_number},
+        yubihsm::{defer_signals, object_id, serial_number},
     },
     config::Config,
     keyring::{
@@ -77,17 +78,20 @@ impl PasswordPlace {
 }
 
 impl Which {
-    /// Opens a session with the device.
+    /// Opens a session with the device. From here on a signal is only noted: whoever ends in the middle leaves a session open.
     pub(super) fn open(&self, global: &Global) -> Result<Opened, Failure> {
-        let reach = self.reach(global)?;
+        let mut reach = self.reach(global)?;
         let credentials = reach.credentials()?;
+        let interrupted = defer_signals()?;
         let device = reach.open_or_explain(&credentials)?;
         let serial = device.info().serial;
+        reach.pin(serial);
         Ok(Opened {
             device,
             serial,
-            config: reach.config,
-            index: reach.index,
+            interrupted,
+            reach,
+            credentials,
         })
     }
 
@@ -329,11 +333,26 @@ impl Login {
 pub(super) struct Opened {
     pub(super) device: Device,
     pub(super) serial: SerialNumber,
-    pub(super) config: Config,
-    index: usize,
+    /// A signal has come.
+    pub(super) interrupted: Arc<AtomicBool>,
+    reach: Reach,
+    credentials: Credentials,
 }
 
 impl Opened {
+    /// Opens another session with the same device, if this one is over.
+    pub(super) fn keep_open(&mut self) -> Result<(), DeviceError> {
+        if !self.device.is_alive() {
+            self.device = self.reach.open(&self.credentials)?;
+        }
+        Ok(())
+    }
+
+    /// What the commands were configured with.
+    pub(super) fn config(&self) -> &Config {
+        &self.reach.config
+    }
+
     /// What failed, why, and what to do: a capability that is missing is named, and whose it would be.
     pub(super) fn failed(&self, what: &str, error: &DeviceError) -> Failure {
         Failure::new(what.to_owned())
@@ -359,7 +378,7 @@ impl Opened {
 
     /// What the configuration says about a key.
     pub(super) fn configured_key(&self, id: u16) -> Option<&KeyConfig> {
-        let hsm = self.config.yubihsm.get(self.index)?;
+        let hsm = self.config().yubihsm.get(self.reach.index)?;
         hsm.keys.iter().find(|key| key.key == id)
     }
 
@@ -375,7 +394,7 @@ impl Opened {
     pub(super) fn key_format_of(&self, id: u16) -> Option<&KeyFormat> {
         let only = self.only_chain_of(id)?;
         let chain = self
-            .config
+            .config()
             .chains
             .iter()
             .find(|chain| chain.id.as_str() == only)?;

@@ -3,7 +3,7 @@
 use std::{
     fmt::Write as _,
     num::NonZeroU32,
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     commands::{
         Failure, Global, note, output,
-        yubihsm::{Which, connect::Opened, defer_signals, object_id},
+        yubihsm::{Which, connect::Opened, object_id},
     },
     keyring::providers::yubihsm::{Algorithm, DeviceError, ObjectId},
 };
@@ -44,7 +44,7 @@ impl Test {
         let key = hsm.device.public_key(self.key_id).map_err(|error| {
             hsm.failed(&format!("cannot find key 0x{:04x}", self.key_id), &error)
         })?;
-        let stop = defer_signals()?;
+        let stop = Arc::clone(&hsm.interrupted);
         let mut figures = Figures::default();
         let start = Instant::now();
         let mut last = None;
@@ -88,7 +88,9 @@ impl Test {
     }
 }
 
+/// A device that was pulled, or a connector that was restarted, is waited for: how long it takes is what such a test is for.
 fn sign(hsm: &mut Opened, id: ObjectId, algorithm: Algorithm) -> Result<(), DeviceError> {
+    hsm.keep_open()?;
     match algorithm {
         Algorithm::EC_K256 => {
             let hash = Sha256::digest(NONSENSE).into();

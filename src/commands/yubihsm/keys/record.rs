@@ -51,7 +51,7 @@ impl NewRecord {
         };
         let named = self.chain.clone().or_else(|| hsm.only_chain_of(id));
         let chain = match &named {
-            Some(id) => Some(state::find_chain(&hsm.config, id)?.clone()),
+            Some(id) => Some(state::find_chain(hsm.config(), id)?.clone()),
             None => None,
         };
         match (&source, &chain) {
