@@ -1,11 +1,15 @@
 //! Every cross-reference, resolved once: chains, keys, validators and files.
 
-use std::{collections::HashMap, path::PathBuf};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
 
 use self::files::{Files, Role};
 use super::{
     Config, Draft, chains, historic,
-    paths::Places,
+    paths::{self, Places},
     problem::Report,
     reader::Located,
     suggest,
@@ -25,7 +29,7 @@ pub(super) fn resolve(mut draft: Draft<'_>, places: &Places, report: &mut Report
     keys::route_ledgers(&mut draft.keys, &registered, report);
     check_references(&draft, &validator_chains, &registered, report);
     keys::check(&draft, &validator_chains, &registered, report);
-    check_addresses(&draft.validators, report);
+    check_addresses(&draft.validators, places, report);
     devices::check(&draft, report);
     devices::limits_of_ledgers(&draft, report);
 
@@ -137,15 +141,19 @@ fn check_references(
     }
 }
 
-/// Two sessions with one listener would only throw each other out.
-fn check_addresses(validators: &[Validator<'_>], report: &mut Report<'_>) {
+/// Two sessions with one listener would only throw each other out; and of nodes up to v0.33 nothing but the address tells for which
+/// chain they ask.
+fn check_addresses(validators: &[Validator<'_>], places: &Places, report: &mut Report<'_>) {
     let place = |address: &Address| match address {
         Address::Tcp { host, port, .. } | Address::Noise { host, port, .. } => {
-            format!("{}:{port}", host.to_lowercase())
+            Place::Port(plain(host), *port)
         }
-        Address::Unix(path) | Address::UnixListen(path, _) => path.display().to_string(),
+        Address::Unix(path) | Address::UnixListen(path, _) => {
+            let path = places.config_directory.join(path);
+            Place::Socket(paths::identity(&path))
+        }
     };
-    let mut seen: HashMap<String, usize> = HashMap::new();
+    let mut seen: HashMap<Place, usize> = HashMap::new();
     for validator in validators {
         let address = &validator.addr;
         match seen.get(&place(&address.value)) {
@@ -163,6 +171,25 @@ fn check_addresses(validators: &[Validator<'_>], report: &mut Report<'_>) {
                 seen.insert(place(&address.value), address.at);
             }
         }
+    }
+}
+
+/// Where a node is met, however it is written.
+#[derive(Eq, Hash, PartialEq)]
+enum Place {
+    Port(String, u16),
+    Socket(paths::Identity),
+}
+
+/// A host in one spelling. Where a name leads is not asked here.
+fn plain(host: &str) -> String {
+    let name = host.trim_end_matches('.').to_lowercase();
+    match name.as_str() {
+        "localhost" => Ipv4Addr::LOCALHOST.to_string(),
+        name => match name.parse::<IpAddr>() {
+            Ok(ip) => ip.to_canonical().to_string(),
+            Err(_) => name.to_owned(),
+        },
     }
 }
 
