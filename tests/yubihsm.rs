@@ -416,7 +416,7 @@ fn no_answer_in_time_is_an_error_in_time() {
         took >= Duration::from_millis(150) && took < Duration::from_secs(1),
         "{took:?}"
     );
-    assert!(error.is_transient() && error.ends_the_session());
+    assert!(error.is_transient() && error.leaves_it_open());
 }
 
 #[test]
@@ -429,7 +429,7 @@ fn a_wrong_mac_or_a_forgotten_session_is_a_lost_session() {
         let (simulator, mut device) = simulated();
         simulator.fault_on(codes::command::ECHO, fault);
         let error = device.echo(b"?").unwrap_err();
-        assert!(error.ends_the_session() && error.is_transient());
+        assert!(error.leaves_it_open() && error.is_transient());
         let expected = DeviceError::SessionLost { reason };
         assert_eq!(error.to_string(), expected.to_string());
     }
@@ -463,7 +463,7 @@ fn a_full_log_under_force_audit_is_named_and_freed_by_the_auditor() {
     assert_eq!(error.status(), Some(Status::LogFull));
     assert!(error.to_string().contains("log full (0x0a)"), "{error}");
     assert!(error.hint().unwrap().contains("set log index"));
-    assert!(error.is_transient() && !error.ends_the_session());
+    assert!(error.is_transient() && !error.leaves_it_open());
     let read = device.log_entries().unwrap().entries.pop().unwrap();
     device.set_log_index(read.number).unwrap();
     device.sign_eddsa(KEY, b"a vote").unwrap();

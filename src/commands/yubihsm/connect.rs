@@ -19,8 +19,10 @@ use crate::{
         format::KeyFormat,
         providers::yubihsm::{
             Adapter, Capabilities, Credentials, Device, DeviceError, DeviceInfo, KeyConfig,
-            ObjectId, ObjectType, Password, PasswordSource, SerialNumber, StaticKeys, identify,
-            setup::new_device, transport,
+            NewObject, ObjectId, ObjectType, Password, PasswordSource, SerialNumber, StaticKeys,
+            Status, identify,
+            setup::{Role, new_device},
+            transport,
         },
     },
     protection::store::file,
@@ -354,7 +356,36 @@ impl Opened {
     }
 
     /// What failed, why, and what to do: a capability that is missing is named, and whose it would be.
-    pub(super) fn failed(&self, what: &str, error: &DeviceError) -> Failure {
+    pub(super) fn failed(&mut self, what: &str, error: &DeviceError) -> Failure {
+        let hint = self.missing(error, None).or_else(|| error.hint());
+        self.failed_with(what, error).maybe_hint(hint)
+    }
+
+    /// As [`Opened::failed`], of a command that changes the device: where no answer came, it may be done all the same.
+    pub(super) fn failed_to_change(&mut self, what: &str, error: &DeviceError) -> Failure {
+        let failure = self.failed(what, error);
+        if error.leaves_it_open() {
+            failure
+                .hint("the device may have done it all the same: `tmkms yubihsm keys list` tells")
+        } else {
+            failure
+        }
+    }
+
+    /// As [`Opened::failed_to_change`], of a command that makes this object.
+    pub(super) fn failed_to_make(
+        &mut self,
+        what: &str,
+        object: &NewObject,
+        error: &DeviceError,
+    ) -> Failure {
+        match self.missing(error, Some(object)) {
+            Some(hint) => self.failed_with(what, error).hint(hint),
+            None => self.failed_to_change(what, error),
+        }
+    }
+
+    fn failed_with(&self, what: &str, error: &DeviceError) -> Failure {
         Failure::new(what.to_owned())
             .cause(format!(
                 "YubiHSM {}, authentication key 0x{:04x}",
@@ -362,18 +393,53 @@ impl Opened {
                 self.device.auth_key()
             ))
             .caused_by(error)
-            .maybe_hint(error.hint())
     }
 
-    /// As [`Opened::failed`], of a command that changes the device: where no answer came, it may be done all the same.
-    pub(super) fn failed_to_change(&self, what: &str, error: &DeviceError) -> Failure {
-        let failure = self.failed(what, error);
-        if error.ends_the_session() {
-            failure
-                .hint("the device may have done it all the same: `tmkms yubihsm keys list` tells")
-        } else {
-            failure
+    /// What the authentication key lacks for what it was refused: the device does not say so itself, but shows the key to its owner.
+    fn missing(&mut self, error: &DeviceError, object: Option<&NewObject>) -> Option<String> {
+        let DeviceError::Refused {
+            command,
+            status: Status::InsufficientPermissions,
+            auth_key,
+        } = error
+        else {
+            return None;
+        };
+        let own = self
+            .device
+            .object_info(*auth_key, ObjectType::AUTHENTICATION_KEY);
+        let own = own.ok()??;
+        let lacks = command.needs().without(own.capabilities);
+        if !lacks.is_empty() {
+            let mut roles = Role::ALL.into_iter().rev();
+            let able = roles.find(|role| role.capabilities().contains(command.needs()));
+            let able =
+                able.map(|role| format!("; the {} has it: --auth-key {}", role.name(), role.id()));
+            return Some(format!(
+                "authentication key 0x{auth_key:04x} lacks the capability {lacks}{}",
+                able.unwrap_or_default()
+            ));
         }
+        let object = object?;
+        let lacks = object.capabilities.without(own.delegated);
+        if !lacks.is_empty() {
+            return Some(format!(
+                "authentication key 0x{auth_key:04x} may not hand on {lacks}: it is not among its delegated capabilities"
+            ));
+        }
+        (object.domains.0 & !own.domains.0 != 0).then(|| {
+            format!(
+                "authentication key 0x{auth_key:04x} makes no objects in domain {}: it is in domain {}",
+                object.domains, own.domains
+            )
+        })
+    }
+
+    /// The keys that the configuration names.
+    pub(super) fn configured_ids(&self) -> Vec<ObjectId> {
+        let hsm = self.config().yubihsm.get(self.reach.index);
+        hsm.map(|hsm| hsm.keys.iter().map(|key| key.key).collect())
+            .unwrap_or_default()
     }
 
     /// What the configuration says about a key.

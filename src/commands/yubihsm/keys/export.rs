@@ -12,7 +12,7 @@ use crate::{
             object_id,
         },
     },
-    keyring::providers::yubihsm::{ObjectId, ObjectType, WrapForm, import::Backup},
+    keyring::providers::yubihsm::{ObjectId, ObjectType, Status, WrapForm, import::Backup},
 };
 
 #[derive(clap::Args, Debug)]
@@ -57,12 +57,30 @@ pub(super) fn write(
         .device
         .export_wrapped(wrap_key, ObjectType::ASYMMETRIC_KEY, id, WrapForm::Expanded)
         .map_err(|error| {
-            hsm.failed(
-                &format!("cannot export key 0x{id:04x} under wrap key 0x{wrap_key:04x}"),
-                &error,
-            )
+            let what = format!("cannot export key 0x{id:04x} under wrap key 0x{wrap_key:04x}");
+            let hint = match error.status() {
+                Some(Status::ObjectNotFound) => which_is_missing(hsm, id, wrap_key),
+                _ => None,
+            };
+            hsm.failed(&what, &error).maybe_hint(hint)
         })?;
     Backup(wrapped)
         .write(path)
         .map_err(|error| Failure::of(&error).maybe_hint(error.hint()))
+}
+
+/// The device does not say which of the two it has not.
+fn which_is_missing(hsm: &mut Opened, id: ObjectId, wrap_key: ObjectId) -> Option<String> {
+    let mut has = |id, kind| Some(hsm.device.object_info(id, kind).ok()?.is_some());
+    let key = has(id, ObjectType::ASYMMETRIC_KEY)?;
+    let wrap_key_is_there = has(wrap_key, ObjectType::WRAP_KEY)?;
+    match (key, wrap_key_is_there) {
+        (false, _) => Some(format!(
+            "there is no key 0x{id:04x}: `tmkms yubihsm keys list` shows those that are there"
+        )),
+        (true, false) => Some(format!(
+            "there is no wrap key 0x{wrap_key:04x}: `tmkms yubihsm setup` makes wrap key 1; name another with --wrapkey"
+        )),
+        (true, true) => None,
+    }
 }

@@ -116,10 +116,8 @@ impl Generate {
         hsm.device
             .generate_asymmetric_key(&object, algorithm)
             .map_err(|error| {
-                hsm.failed_to_change(
-                    &format!("cannot generate key 0x{:04x}", self.key_id),
-                    &error,
-                )
+                let what = format!("cannot generate key 0x{:04x}", self.key_id);
+                hsm.failed_to_make(&what, &object, &error)
             })?;
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::{
             connect::Opened,
             keys::{
                 AlgorithmName, KeyType, PRIMARY_WRAP_KEY, default_label, label,
-                record::{Making, NewRecord},
+                record::{Making, NO_ID, NewRecord},
                 refuse_id_in_use,
                 shown::shown,
             },
@@ -200,7 +200,7 @@ impl Import {
         hsm.device
             .put_asymmetric_key(&object, key.algorithm, key.expose_secret())
             .map_err(|error| {
-                hsm.failed_to_change(&format!("cannot import key 0x{id:04x}"), &error)
+                hsm.failed_to_make(&format!("cannot import key 0x{id:04x}"), &object, &error)
             })?;
         Ok(())
     }
@@ -218,6 +218,7 @@ impl Import {
             );
         }
         let mut hsm = self.which.open(global)?;
+        self.refuse_unsound_record(&hsm)?;
         let (kind, id) = hsm
             .device
             .import_wrapped(self.wrapkey, &backup.0)
@@ -247,17 +248,31 @@ impl Import {
             return Err(take_away(&mut hsm, id, &what));
         }
         tell(&hsm, id, &found)?;
-        let record = self.record.resolve(&hsm, id)?;
+        let record = self.record.resolve(&hsm, id).map_err(|failure| {
+            let left = format!("key 0x{id:04x} is in the device, and no record was made for it");
+            let hint = "tmkms state import CHAIN FILE, or tmkms state init CHAIN --height H";
+            failure.and(Failure::new(left).hint(hint))
+        })?;
         make(record, &found)
+    }
+
+    /// A backup tells its ID only when it is in the device. What is wrong with the record for every ID is found before.
+    fn refuse_unsound_record(&self, hsm: &Opened) -> Result<(), Failure> {
+        let ids = hsm.configured_ids();
+        let mut ids = ids.into_iter();
+        if ids.any(|id| self.record.resolve(hsm, id).is_ok()) {
+            return Ok(());
+        }
+        self.record.resolve(hsm, NO_ID).map(drop)
     }
 }
 
 /// The device's word for which key it has.
 fn read_back(hsm: &mut Opened, id: ObjectId) -> Result<PublicKeyBytes, Failure> {
     hsm.device.public_key(id).map_err(|error| {
-        hsm.failed(
-            &format!("imported key 0x{id:04x} and cannot read its public key"),
-            &error,
+        let what = format!("imported key 0x{id:04x} and cannot read its public key");
+        hsm.failed(&what, &error).hint(
+            "it was compared with nothing: do not use it before `tmkms yubihsm keys list` shows the right public key",
         )
     })
 }

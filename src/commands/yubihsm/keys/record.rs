@@ -11,6 +11,9 @@ use crate::{
     protection::{Record, store::file, unix_now},
 };
 
+/// Of a key that is not in the device yet and brings its own ID: no object has this one.
+pub(super) const NO_ID: u16 = 0;
+
 /// What an imported key has signed.
 #[derive(Args, Debug)]
 pub(super) struct NewRecord {
@@ -59,9 +62,12 @@ impl NewRecord {
                 "--chain needs --state-file or --height",
             )
             .hint("a record is made only from what the key has signed; --height H forbids everything up to H")),
-            (Source::File(_) | Source::Height(_), None) => Err(Failure::usage(format!(
-                "which chain? the configuration names none, or several, for key 0x{id:04x}"
-            ))
+            (Source::File(_) | Source::Height(_), None) => Err(Failure::usage(match id {
+                NO_ID => "which chain? the configuration names none for the key of the backup".into(),
+                id => format!(
+                    "which chain? the configuration names none, or several, for key 0x{id:04x}"
+                ),
+            })
             .hint("--chain ID")),
             (Source::File(file), Some(_)) => match file.metadata() {
                 Ok(_) => Ok(Making { chain, source }),

@@ -212,12 +212,12 @@ impl DeviceError {
         }
     }
 
-    /// Whether a new session has to be opened before anything else can be asked.
+    /// Whether the device may have done what it was asked: what came back, if anything, does not tell.
     #[must_use]
-    pub fn ends_the_session(&self) -> bool {
-        !matches!(
+    pub fn leaves_it_open(&self) -> bool {
+        matches!(
             self,
-            Self::Refused { .. } | Self::TooLong { .. } | Self::Malformed { .. } | Self::Random(_)
+            Self::Transport(_) | Self::SessionLost { .. } | Self::Malformed { .. }
         )
     }
 
@@ -275,13 +275,7 @@ impl DeviceError {
 
 fn refused_hint(command: Command, status: Status, auth_key: ObjectId) -> Option<String> {
     Some(match status {
-        Status::InsufficientPermissions if command.needs() == Capabilities::NONE => format!(
-            "authentication key 0x{auth_key:04x} lacks a capability for it, or shares no domain with the object"
-        ),
-        Status::InsufficientPermissions => format!(
-            "authentication key 0x{auth_key:04x} and the object both need the capability {} and a domain in common",
-            command.needs()
-        ),
+        Status::InsufficientPermissions => permissions_hint(command, auth_key),
         Status::LogFull => "the audit log is full and the device does nothing unlogged: read and free it as the auditor (`get log entries`, then `set log index`)".into(),
         Status::ObjectNotFound => format!(
             "no such object, or authentication key 0x{auth_key:04x} shares no domain with it: `tmkms yubihsm keys list`"
@@ -291,6 +285,34 @@ fn refused_hint(command: Command, status: Status, auth_key: ObjectId) -> Option<
         Status::AlgorithmDisabled => "the algorithm is switched off in the device's options".into(),
         _ => return None,
     })
+}
+
+/// What the device can have meant: it does not say whose permissions do not suffice.
+fn permissions_hint(command: Command, auth_key: ObjectId) -> String {
+    let who = format!("authentication key 0x{auth_key:04x}");
+    let needed = command.needs();
+    match command {
+        _ if needed == Capabilities::NONE => {
+            format!("{who} lacks a capability for it, or shares no domain with the object")
+        }
+        Command::SIGN_EDDSA | Command::SIGN_ECDSA => {
+            format!("{who} and the object both need the capability {needed} and a domain in common")
+        }
+        Command::EXPORT_WRAPPED => format!(
+            "{who} and the wrap key both need the capability {needed}, the object needs exportable-under-wrap, and what it may do must be among the wrap key's delegated capabilities"
+        ),
+        Command::IMPORT_WRAPPED => format!(
+            "{who} and the wrap key both need the capability {needed}, and what the object may do must be among the wrap key's delegated capabilities"
+        ),
+        Command::PUT_ASYMMETRIC_KEY
+        | Command::GENERATE_ASYMMETRIC_KEY
+        | Command::PUT_AUTHENTICATION_KEY
+        | Command::PUT_WRAP_KEY
+        | Command::PUT_OPAQUE => format!(
+            "{who} needs the capability {needed}, and what the new object may do must be among its delegated capabilities and domains"
+        ),
+        _ => format!("{who} needs the capability {needed}"),
+    }
 }
 
 /// Why a message or its answer did not get through.
@@ -430,6 +452,6 @@ mod tests {
             "sign eddsa: insufficient permissions (0x09)"
         );
         assert!(error.hint().expect("a hint").contains("sign-eddsa"));
-        assert!(!error.is_transient() && !error.ends_the_session());
+        assert!(!error.is_transient() && !error.leaves_it_open());
     }
 }
