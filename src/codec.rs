@@ -56,8 +56,13 @@ pub trait Codec: Send {
     }
 
     /// What the node turned out to speak, in words, when that is news.
-    fn take_found(&mut self) -> Option<Found> {
+    fn take_found(&mut self) -> Option<&'static str> {
         None
+    }
+
+    /// Whether it is news that requests of this node do not say for which chain they are.
+    fn take_nameless(&mut self) -> bool {
+        false
     }
 
     /// How long the node waits for a reply. A later one is not sent: old nodes take it for the answer to their next request.
@@ -65,9 +70,45 @@ pub trait Codec: Send {
         REPLY_LIMIT
     }
 
+    /// Whether the node, once it has stopped waiting for a reply, takes what comes for the answer to its next request.
+    fn mistakes_late_replies(&self) -> bool {
+        false
+    }
+
     /// Whether the node asks nothing more after this connection, until somebody restarts it.
     fn ends_with_its_connection(&self) -> bool {
         false
+    }
+}
+
+/// What a dialect says of itself, so that [`node::Node`] finds it: its file implements this, and `node` has a line for it.
+trait Dialect: Spoken + Sized {
+    /// In words, as far as a first message tells.
+    const NAME: &'static str;
+
+    /// The families that speak it.
+    const FAMILIES: &'static [Family];
+
+    /// A codec for a node of the chain that the options name.
+    fn open(options: &proto::Options) -> Self;
+
+    /// Whether the bytes begin like a request of this dialect, and so of no other.
+    fn begins(message: &[u8]) -> bool;
+}
+
+/// What is found out about a node by and by.
+trait Spoken: Codec {
+    /// What it speaks, in words, once that is all that can be known.
+    fn found(&self) -> Option<&'static str>;
+
+    /// The family, where a message has told it.
+    fn family(&self) -> Option<Family> {
+        None
+    }
+
+    /// Whether its requests say for which chain they are.
+    fn names_its_chain(&self) -> bool {
+        true
     }
 }
 
@@ -88,22 +129,13 @@ pub enum Family {
 impl Family {
     /// For an operator.
     #[must_use]
-    pub fn in_words(self) -> &'static str {
+    pub const fn in_words(self) -> &'static str {
         match self {
             Self::Legacy => "amino (Tendermint v0.32 or older)",
             Self::V033 => "amino (Tendermint v0.33)",
             Self::Protobuf => "protobuf (v0.34 or later)",
         }
     }
-}
-
-/// What a node turned out to speak.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Found {
-    /// The dialect and the versions that speak it.
-    pub dialect: &'static str,
-    /// Whether its requests say for which chain they are.
-    pub names_its_chain: bool,
 }
 
 /// What can be said to a node.

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     chain::{Chain, SignError},
-    codec::{Codec, DecodeError, Found, Reason, Response},
+    codec::{Codec, DecodeError, Reason, Response},
     connection::{Connection, ConnectionError},
     crypto::Algorithm,
     event::{self, Event, Signed, Sink},
@@ -77,6 +77,10 @@ impl Session<'_> {
             reply.clear();
             let decoded = codec.decode(message);
             told_key = decoded == Ok(Request::PubKey);
+            if codec.take_nameless() {
+                // Before anything of this node is signed.
+                self.tell_nameless();
+            }
             let mut answer = self.answer(decoded, codec, &mut reply)?;
             if let Answer::NotReady(not_signed) = answer {
                 // Told at once: it may be a person who is waited for.
@@ -90,7 +94,8 @@ impl Session<'_> {
             connection.write(&reply)?;
             let took = start.elapsed();
             if let Some(found) = codec.take_found() {
-                self.tell_found(found);
+                let text = format!("[{}] the node speaks {found}", self.validator);
+                self.sink.tell(&Event::Notice { text });
             }
             for field in codec.take_unknown_fields() {
                 let validator = self.validator.clone();
@@ -228,21 +233,14 @@ impl Session<'_> {
         }
     }
 
-    /// Tells what the node turned out to speak, and what follows from it.
-    fn tell_found(&self, found: Found) {
-        let validator = &self.validator;
-        self.sink.tell(&Event::Notice {
-            text: format!("[{validator}] the node speaks {}", found.dialect),
+    fn tell_nameless(&self) {
+        self.sink.tell(&Event::Warning {
+            subject: self.validator.to_string(),
+            text: format!(
+                "requests of this node name no chain: whatever comes from there is signed for {}",
+                self.chain.id()
+            ),
         });
-        if !found.names_its_chain {
-            self.sink.tell(&Event::Warning {
-                subject: validator.to_string(),
-                text: format!(
-                    "requests of this node name no chain: whatever comes from there is signed for {}",
-                    self.chain.id()
-                ),
-            });
-        }
     }
 
     /// Tells that a key is not ready, if that is news.

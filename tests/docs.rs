@@ -141,3 +141,20 @@ fn every_key_of_the_configuration_has_its_line() {
         }
     }
 }
+
+#[test]
+fn the_lines_that_a_dialect_and_a_key_type_take_are_the_ones_that_are_there() {
+    let page = fs::read_to_string(root().join("CONTRIBUTING.md")).unwrap();
+    for (heading, table) in [
+        ("## Adding a dialect", "src/codec/node.rs"),
+        ("## Adding a key type", "src/crypto.rs"),
+    ] {
+        let section = page.split(heading).nth(1).unwrap();
+        assert!(section.contains(table));
+        let block = section.split("```rust\n").nth(1).unwrap();
+        let line = block.split("```").next().unwrap();
+        assert_eq!(line.lines().count(), 1, "{line}");
+        let source = fs::read_to_string(root().join(table)).unwrap();
+        assert!(source.contains(line), "{table} has no line {line}");
+    }
+}

@@ -127,7 +127,7 @@ fn codec() -> Node {
         v2: false,
         raw: Raw::Refuse,
     };
-    let mut codec = Node::new(options, None);
+    let mut codec = Node::new(&options, None);
     codec.begin(None).unwrap();
     codec
 }
@@ -138,6 +138,21 @@ fn play(
     ready: bool,
     requests: &[Vec<u8>],
 ) -> (Vec<Vec<u8>>, SessionError, Told) {
+    let mut script = Script {
+        requests: requests.iter().cloned().collect(),
+        ..Script::default()
+    };
+    let (ended, told) = serve(codec, ready, &mut script, None);
+    (script.replies, ended, told)
+}
+
+/// A session over this connection; how it ended, and what was told.
+fn serve(
+    codec: &mut dyn Codec,
+    ready: bool,
+    connection: &mut dyn Connection,
+    max_height: Option<i64>,
+) -> (SessionError, Told) {
     let dir = tempfile::tempdir().unwrap();
     let public = PublicKey::ed25519(key().verifying_key().as_bytes()).unwrap();
     let path = dir.path().join("record");
@@ -157,18 +172,14 @@ fn play(
     };
     let chain = Chain::new(chain_id(), consensus, false);
     let told = Told::default();
-    let mut script = Script {
-        requests: requests.iter().cloned().collect(),
-        ..Script::default()
-    };
     let session = Session {
         validator: "gaia-9002@here".into(),
         chain: &chain,
-        max_height: None,
+        max_height,
         sink: &told,
     };
-    let Err(ended) = session.serve(&mut script, codec);
-    (script.replies, ended, told)
+    let Err(ended) = session.serve(connection, codec);
+    (ended, told)
 }
 
 /// Amino's fields: what is zero is left out.
@@ -289,6 +300,9 @@ fn a_node_of_v0_26_gets_what_it_asks_for() {
     assert!(codec.ends_with_its_connection());
     let said =
         "requests of this node name no chain: whatever comes from there is signed for gaia-9002";
+    assert_eq!(told.warnings(), [said]);
+    // Nobody waits for a vote to be told.
+    let (_, _, told) = play(&mut self::codec(), true, &[ask(names::PING_REQUEST, &[])]);
     assert_eq!(told.warnings(), [said]);
 }
 

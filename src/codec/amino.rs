@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use crate::{
     codec::{
-        Codec, DecodeError, Family, Reason, Response, judged,
+        Codec, DecodeError, Dialect, Family, Reason, Response, Spoken, judged,
+        proto::Options,
         schema::{PART_SET_HEADER, PROPOSAL, TIMESTAMP},
         strict::{Record, Schema, Unknown},
     },
@@ -44,6 +45,8 @@ pub enum Layout {
 #[derive(Debug)]
 pub struct Amino {
     chain_id: ChainId,
+    /// What the handshake told.
+    told: Option<Family>,
     layout: Option<Layout>,
     /// Whether the node asks for its key in the words of v0.26 and v0.27.
     asks_by_pub_key_msg: bool,
@@ -56,29 +59,17 @@ impl Amino {
     pub fn new(chain_id: ChainId) -> Self {
         Self {
             chain_id,
+            told: None,
             layout: None,
             asks_by_pub_key_msg: false,
             unknown: Unknown::default(),
         }
     }
 
-    /// Whether the bytes begin like a request of these dialects. No protobuf request begins so.
-    #[must_use]
-    pub fn begins(message: &[u8]) -> bool {
-        let prefix = message.first_chunk();
-        prefix.is_some_and(|prefix| *prefix == names::POISON_PILL || kind_of(prefix).is_some())
-    }
-
     /// The layout of the votes on this connection, once one has shown it.
     #[must_use]
     pub fn layout(&self) -> Option<Layout> {
         self.layout
-    }
-
-    /// Whether the node is of v0.26 or v0.27.
-    #[must_use]
-    pub fn is_of_v026_or_v027(&self) -> bool {
-        self.asks_by_pub_key_msg
     }
 }
 
@@ -155,7 +146,8 @@ impl Codec for Amino {
         self.unknown.take()
     }
 
-    fn begin(&mut self, _family: Option<Family>) -> Result<(), DecodeError> {
+    fn begin(&mut self, family: Option<Family>) -> Result<(), DecodeError> {
+        self.told = family;
         self.layout = None;
         self.asks_by_pub_key_msg = false;
         Ok(())
@@ -165,8 +157,50 @@ impl Codec for Amino {
         REPLY_LIMIT
     }
 
+    fn mistakes_late_replies(&self) -> bool {
+        true
+    }
+
     fn ends_with_its_connection(&self) -> bool {
         self.asks_by_pub_key_msg
+    }
+}
+
+impl Dialect for Amino {
+    const NAME: &'static str = "amino (Tendermint v0.33 or older)";
+    const FAMILIES: &'static [Family] = &[Family::Legacy, Family::V033];
+
+    fn open(options: &Options) -> Self {
+        Self::new(options.chain_id.clone())
+    }
+
+    fn begins(message: &[u8]) -> bool {
+        let prefix = message.first_chunk();
+        prefix.is_some_and(|prefix| *prefix == names::POISON_PILL || kind_of(prefix).is_some())
+    }
+}
+
+impl Spoken for Amino {
+    /// A vote decides.
+    fn found(&self) -> Option<&'static str> {
+        Some(match (self.layout?, self.told) {
+            (Layout::TimeFirst, _) if self.asks_by_pub_key_msg => {
+                "amino (Tendermint v0.26 or v0.27)"
+            }
+            (Layout::TimeFirst, _) => "amino (Tendermint v0.28)",
+            (Layout::BlockFirst, Some(Family::V033)) => Family::V033.in_words(),
+            (Layout::BlockFirst, Some(_)) => "amino (Tendermint v0.29 to v0.32)",
+            (Layout::BlockFirst, None) => "amino (Tendermint v0.29 to v0.33)",
+        })
+    }
+
+    fn family(&self) -> Option<Family> {
+        let is_old = self.asks_by_pub_key_msg || self.layout == Some(Layout::TimeFirst);
+        is_old.then_some(Family::Legacy)
+    }
+
+    fn names_its_chain(&self) -> bool {
+        false
     }
 }
 

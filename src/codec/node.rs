@@ -1,12 +1,12 @@
 //! The codec of one node, whatever it speaks: the handshake tells protobuf from amino, and where there is none the first
 //! message does.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use crate::{
     codec::{
-        Codec, DecodeError, Family, Found, Reason, Response,
-        amino::{Amino, Layout},
+        Codec, DecodeError, Dialect, Family, Reason, Response, Spoken,
+        amino::Amino,
         proto::{Options, Proto},
     },
     privval::{Kind, Request},
@@ -47,114 +47,112 @@ impl Pin {
     const fn new(spelling: &'static str, family: Family) -> Self {
         Self { spelling, family }
     }
+
+    fn contradicted(&self, found: &'static str) -> DecodeError {
+        DecodeError::Unanswerable(Reason::OtherFamily {
+            pinned: self.spelling,
+            found,
+        })
+    }
+}
+
+/// Every dialect. A first message without a handshake before it goes to the one that knows it.
+const DIALECTS: &[Entry] = &[
+    // v0.34 to v2, Celestia.
+    Entry::of::<Proto>(),
+    // v0.26 to v0.33.
+    Entry::of::<Amino>(),
+];
+
+/// A line of the table.
+struct Entry {
+    name: &'static str,
+    families: &'static [Family],
+    begins: fn(&[u8]) -> bool,
+    open: fn(&Options) -> Box<dyn Spoken>,
+}
+
+impl Entry {
+    const fn of<D: Dialect + 'static>() -> Self {
+        Self {
+            name: D::NAME,
+            families: D::FAMILIES,
+            begins: D::begins,
+            open: |options| Box::new(D::open(options)),
+        }
+    }
 }
 
 /// A codec that finds out what its node speaks.
-#[derive(Debug)]
 pub struct Node {
-    proto: Proto,
-    amino: Amino,
+    /// In the order of the table.
+    dialects: Vec<Box<dyn Spoken>>,
     pin: Option<Pin>,
-    /// What the handshake told.
-    family: Option<Family>,
-    speaks: Option<Speaks>,
-    told: Option<Found>,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Speaks {
-    Protobuf,
-    Amino,
+    /// The place in the table of what the node speaks.
+    speaks: Option<usize>,
+    told: Option<&'static str>,
+    told_nameless: bool,
 }
 
 impl Node {
     /// A codec for a node that may speak anything, or what the pin says.
     #[must_use]
-    pub fn new(options: Options, pin: Option<Pin>) -> Self {
-        let amino = Amino::new(options.chain_id.clone());
+    pub fn new(options: &Options, pin: Option<Pin>) -> Self {
         Self {
-            proto: Proto::new(options),
-            amino,
+            dialects: DIALECTS.iter().map(|it| (it.open)(options)).collect(),
             pin,
-            family: None,
             speaks: None,
             told: None,
+            told_nameless: false,
         }
     }
 
-    fn current(&self) -> &dyn Codec {
-        match self.speaks {
-            Some(Speaks::Amino) => &self.amino,
-            Some(Speaks::Protobuf) | None => &self.proto,
-        }
+    /// What nobody knows goes to the first, which says what is wrong with it.
+    fn current(&self) -> &dyn Spoken {
+        let dialect = self.dialects.get(self.speaks.unwrap_or_default());
+        &**dialect.expect("a place in a table of the same length")
     }
 
-    fn current_mut(&mut self) -> &mut dyn Codec {
-        match self.speaks {
-            Some(Speaks::Amino) => &mut self.amino,
-            Some(Speaks::Protobuf) | None => &mut self.proto,
-        }
+    fn current_mut(&mut self) -> &mut dyn Spoken {
+        let dialect = self.dialects.get_mut(self.speaks.unwrap_or_default());
+        &mut **dialect.expect("a place in a table of the same length")
     }
 
-    fn contradicts(&self, found: &'static str) -> Result<(), DecodeError> {
-        match &self.pin {
-            None => Ok(()),
-            Some(pin) => Err(DecodeError::Unanswerable(Reason::OtherFamily {
-                pinned: pin.spelling,
-                found,
-            })),
-        }
-    }
-
-    /// Without a handshake the first message decides: nothing that begins a request in one family does so in the other.
+    /// Without a handshake the first message decides: nothing that begins a request in one dialect does so in another.
     fn listen(&mut self, message: &[u8]) -> Result<(), DecodeError> {
         if self.speaks.is_some() {
             return Ok(());
         }
-        let speaks = if Amino::begins(message) {
-            Speaks::Amino
-        } else {
-            Speaks::Protobuf
+        let mut table = DIALECTS.iter().enumerate();
+        let Some((place, entry)) = table.find(|(_, entry)| (entry.begins)(message)) else {
+            return Ok(());
         };
-        match (self.pin.as_ref().map(|pin| pin.family), speaks) {
-            (None, _)
-            | (Some(Family::Protobuf), Speaks::Protobuf)
-            | (Some(Family::Legacy | Family::V033), Speaks::Amino) => {}
-            (_, Speaks::Amino) => self.contradicts("amino (Tendermint v0.33 or older)")?,
-            (_, Speaks::Protobuf) => self.contradicts(Family::Protobuf.in_words())?,
+        if let Some(pin) = &self.pin
+            && !entry.families.contains(&pin.family)
+        {
+            return Err(pin.contradicted(entry.name));
         }
-        self.speaks = Some(speaks);
+        self.speaks = Some(place);
         Ok(())
     }
 
-    /// What is known by now, once it is all that can be known.
-    fn found(&self) -> Option<Found> {
-        let dialect = match (self.speaks?, self.amino.layout(), self.family) {
-            (Speaks::Protobuf, ..) => Family::Protobuf.in_words(),
-            (Speaks::Amino, None, _) => return None,
-            (Speaks::Amino, Some(Layout::TimeFirst), _) if self.amino.is_of_v026_or_v027() => {
-                "amino (Tendermint v0.26 or v0.27)"
+    /// Where the handshake told no family, or there was none, the messages may.
+    fn hold_against_pin(&self) -> Result<(), DecodeError> {
+        match (&self.pin, self.current().family()) {
+            (Some(pin), Some(found)) if pin.family != found => {
+                Err(pin.contradicted(found.in_words()))
             }
-            (Speaks::Amino, Some(Layout::TimeFirst), _) => "amino (Tendermint v0.28)",
-            (Speaks::Amino, Some(Layout::BlockFirst), Some(Family::V033)) => {
-                Family::V033.in_words()
-            }
-            (Speaks::Amino, Some(Layout::BlockFirst), Some(_)) => {
-                "amino (Tendermint v0.29 to v0.32)"
-            }
-            (Speaks::Amino, Some(Layout::BlockFirst), None) => "amino (Tendermint v0.29 to v0.33)",
-        };
-        Some(Found {
-            dialect,
-            names_its_chain: self.speaks == Some(Speaks::Protobuf),
-        })
+            _ => Ok(()),
+        }
     }
 }
 
 impl Codec for Node {
     fn decode(&mut self, message: &[u8]) -> Result<Request, DecodeError> {
         self.listen(message)?;
-        self.current_mut().decode(message)
+        let decoded = self.current_mut().decode(message);
+        self.hold_against_pin()?;
+        decoded
     }
 
     fn encode(&self, response: &Response<'_>, out: &mut Vec<u8>) {
@@ -170,30 +168,50 @@ impl Codec for Node {
     }
 
     fn begin(&mut self, family: Option<Family>) -> Result<(), DecodeError> {
-        self.family = family;
-        self.speaks = family.map(|family| match family {
-            Family::Legacy | Family::V033 => Speaks::Amino,
-            Family::Protobuf => Speaks::Protobuf,
-        });
-        self.amino.begin(family)?;
+        let speaks = |family| DIALECTS.iter().position(|it| it.families.contains(&family));
+        self.speaks = family.and_then(speaks);
+        for dialect in &mut self.dialects {
+            dialect.begin(family)?;
+        }
         match (&self.pin, family) {
-            (Some(pin), Some(found)) if pin.family != found => self.contradicts(found.in_words()),
+            (Some(pin), Some(found)) if pin.family != found => {
+                Err(pin.contradicted(found.in_words()))
+            }
             _ => Ok(()),
         }
     }
 
-    fn take_found(&mut self) -> Option<Found> {
-        let found = self.found()?;
+    fn take_found(&mut self) -> Option<&'static str> {
+        self.speaks?;
+        let found = self.current().found()?;
         let is_news = self.told != Some(found);
         self.told = Some(found);
         is_news.then_some(found)
+    }
+
+    fn take_nameless(&mut self) -> bool {
+        let is_nameless = self.speaks.is_some() && !self.current().names_its_chain();
+        is_nameless && !std::mem::replace(&mut self.told_nameless, true)
     }
 
     fn reply_limit(&self) -> Duration {
         self.current().reply_limit()
     }
 
+    fn mistakes_late_replies(&self) -> bool {
+        self.current().mistakes_late_replies()
+    }
+
     fn ends_with_its_connection(&self) -> bool {
         self.current().ends_with_its_connection()
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("pin", &self.pin)
+            .field("speaks", &self.speaks)
+            .finish_non_exhaustive()
     }
 }

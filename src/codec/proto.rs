@@ -5,7 +5,7 @@
 
 use crate::{
     codec::{
-        Codec, DecodeError, Reason, Response, judged,
+        Codec, DecodeError, Dialect, Family, Reason, Response, Spoken, judged,
         messages::{Message, Ping, RemoteSignerError, Sum},
         schema::{PART_SET_HEADER, PROPOSAL, TIMESTAMP},
         strict::{Cursor, Fault, Place, Record, Schema, Unknown, Wire},
@@ -121,6 +121,27 @@ impl Codec for Proto {
 
     fn take_unknown_fields(&mut self) -> Vec<String> {
         self.unknown.take()
+    }
+}
+
+impl Dialect for Proto {
+    const NAME: &'static str = Family::Protobuf.in_words();
+    const FAMILIES: &'static [Family] = &[Family::Protobuf];
+
+    fn open(options: &Options) -> Self {
+        Self::new(options.clone())
+    }
+
+    /// With a member of the envelope.
+    fn begins(message: &[u8]) -> bool {
+        let tag = Cursor::new(message).tag();
+        tag.is_ok_and(|(number, wire)| wire == Wire::Delimited && member_kind(number).is_some())
+    }
+}
+
+impl Spoken for Proto {
+    fn found(&self) -> Option<&'static str> {
+        Some(Self::NAME)
     }
 }
 

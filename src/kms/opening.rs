@@ -213,7 +213,7 @@ fn open_clients<'a>(
             chain: chain.clone(),
             identity,
             codec: Box::new(Node::new(
-                codec_options(plan.chain, validator),
+                &codec_options(plan.chain, validator),
                 validator.protocol,
             )),
             sink: sink.clone(),

@@ -9,14 +9,9 @@ use zeroize::Zeroizing;
 use super::{KeyError, Parsed, decode};
 use crate::crypto::{Algorithm, JsonNames, PublicKey};
 
-/// The kinds of private keys that nodes have or had, as an error quotes them.
-const KNOWN: [&str; 7] = [
-    "`tendermint/PrivKeySecp256k1`",
-    "`tendermint/PrivKeySecp256k1eth`",
+/// The kinds of private keys that are none of ours, and that nodes or their documentation have, as an error quotes them.
+const KNOWN: [&str; 2] = [
     "`tendermint/PrivKeySr25519`",
-    "`cometbft/PrivKeyBls12_381`",
-    "`cometbft/PrivKeyMlDsa65`",
-    "`cometbft/PrivKeySecp256k1eth`",
     "`tendermint/PrivKeyBls12_381`",
 ];
 
