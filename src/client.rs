@@ -326,7 +326,7 @@ fn with_hint(error: &SessionError) -> String {
             "its log says so; the chain's consensus_params.validator.pub_key_types must have {:?}, and the node be of a version and build that has it",
             scheme.name()
         )),
-        SessionError::Decode(_) | SessionError::Late(_) => None,
+        SessionError::Decode(_) | SessionError::Late(_) | SessionError::Overtaken => None,
     };
     if let Some(hint) = hint {
         let _ = write!(text, " (hint: {hint})");

@@ -47,6 +47,9 @@ pub trait Connection: Send {
     /// `ConnectionError`; the connection is dead then.
     fn read(&mut self) -> Result<&[u8], ConnectionError>;
 
+    /// Whether more has come in than the message that was read last. Waits for nothing.
+    fn has_more(&self) -> bool;
+
     /// Sends one whole message, with one system call when the kernel takes it at once.
     ///
     /// # Errors

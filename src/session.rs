@@ -91,6 +91,9 @@ impl Session<'_> {
             if start.elapsed() > codec.reply_limit() {
                 return Err(SessionError::Late(start.elapsed()));
             }
+            if codec.mistakes_late_replies() && connection.has_more() {
+                return Err(SessionError::Overtaken);
+            }
             connection.write(&reply)?;
             let took = start.elapsed();
             if let Some(found) = codec.take_found() {
@@ -199,6 +202,17 @@ impl Session<'_> {
         codec: &mut dyn Codec,
         reply: &mut Vec<u8>,
     ) -> Answer {
+        let height = heartbeat.beat().height;
+        if let Some(max) = self.max_height.filter(|max| height > *max) {
+            let reason = format!("heartbeat at height {height}, above max_height {max}");
+            encode_error(codec, reply, Kind::Heartbeat, GENERIC, &reason);
+            return Answer::Refused(Box::new(Refused {
+                asked: None,
+                before: None,
+                conflict: false,
+                reason,
+            }));
+        }
         match self.chain.sign_heartbeat(heartbeat) {
             Ok(signed) => {
                 codec.encode(&Response::SignedHeartbeat(&signed), reply);
@@ -453,6 +467,11 @@ pub enum SessionError {
     /// Signing took so long that the node no longer waits.
     #[error("the answer was ready after {} ms, too late to be sent", .0.as_millis())]
     Late(Duration),
+    /// The node has asked for something else meanwhile: it would take the answer for that one's.
+    #[error(
+        "the node asked for the next thing before the answer was ready: it has stopped waiting"
+    )]
+    Overtaken,
     /// The node hung up as soon as it knew the public key, and not every node knows keys of that type.
     #[error("the node hung up when it was told the public key; does this node know {} keys?", .scheme.name())]
     AfterKey {

@@ -8,6 +8,8 @@
 
 use std::{
     collections::VecDeque,
+    io::{Read, Write},
+    os::unix::net::UnixStream,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -21,7 +23,7 @@ use tmkms::{
         node::Node,
         proto::{Options, Raw},
     },
-    connection::{Connection, ConnectionError},
+    connection::{Connection, ConnectionError, accept_unix},
     crypto::{PublicKey, Signature},
     event::{Event, Sink},
     keyring::{Key, Signer, SignerError},
@@ -58,6 +60,10 @@ impl Connection for Script {
     fn read(&mut self) -> Result<&[u8], ConnectionError> {
         self.current = self.requests.pop_front().ok_or(ConnectionError::Closed)?;
         Ok(&self.current)
+    }
+
+    fn has_more(&self) -> bool {
+        false
     }
 
     fn write(&mut self, body: &[u8]) -> Result<(), ConnectionError> {
@@ -344,6 +350,51 @@ fn a_late_answer_is_not_sent_since_it_would_pass_for_the_next_one() {
     assert!(codec.reply_limit() < Duration::from_secs(3));
     codec.begin(Some(Family::Protobuf)).unwrap();
     assert_eq!(codec.reply_limit(), Duration::from_secs(5));
+}
+
+#[test]
+fn an_answer_is_not_sent_to_a_node_that_asked_for_something_else_meanwhile() {
+    let vote = ask(names::SIGN_VOTE_REQUEST, &vote(Some(BLOCK), &[]));
+    let ping = ask(names::PING_REQUEST, &[]);
+    let framed = |message: &[u8]| {
+        let length = u8::try_from(message.len()).unwrap();
+        assert!(length < 128, "its length is one byte");
+        [&[length], message].concat()
+    };
+    let (vote, ping) = (framed(&vote), framed(&ping));
+    // What a signer finds that stood still for some seconds, all at once or by and by.
+    for asked in [[vote, ping.clone()], [ping.clone(), ping]] {
+        for pieces in [vec![asked.concat()], asked.to_vec()] {
+            let (ours, mut node) = UnixStream::pair().unwrap();
+            for piece in pieces {
+                node.write_all(&piece).unwrap();
+            }
+            let idle = Duration::from_secs(10);
+            let mut connection = accept_unix(ours, idle).unwrap().connection;
+            let (ended, _) = serve(&mut codec(), true, connection.as_mut(), None);
+            assert!(matches!(ended, SessionError::Overtaken), "{ended:?}");
+            drop(connection);
+            let mut heard = Vec::new();
+            let _ = node.read_to_end(&mut heard);
+            assert!(heard.is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_heartbeat_above_the_last_height_is_refused() {
+    for (max_height, is_signed) in [(10, false), (11, true)] {
+        let mut script = Script::default();
+        let beat = ask(names::SIGN_HEARTBEAT_REQUEST, &heartbeat(&[]));
+        script.requests.push_back(beat);
+        serve(&mut codec(), true, &mut script, Some(max_height));
+        let [reply] = script.replies.as_slice() else {
+            panic!("one reply");
+        };
+        assert!(reply.starts_with(&names::SIGNED_HEARTBEAT_RESPONSE));
+        let beat = 0x0a;
+        assert_eq!(reply[4] == beat, is_signed);
+    }
 }
 
 #[test]

@@ -13,6 +13,9 @@ pub(super) trait Transport: Send {
     /// Waits for more bytes until `deadline` and puts them into the inbox.
     fn receive(&mut self, inbox: &mut Inbox, deadline: Instant) -> Result<(), SocketError>;
 
+    /// Whether there are bytes that `receive` would not have to wait for.
+    fn has_more(&self) -> bool;
+
     /// Sends the prefix and the body as one piece until `deadline`.
     fn send(&mut self, prefix: &[u8], body: &[u8], deadline: Instant) -> Result<(), SocketError>;
 
@@ -82,6 +85,10 @@ impl<T: Transport> Connection for Framed<T> {
         // After a bad frame or half a message nothing that follows can be trusted to be what it seems.
         let range = self.next_message().inspect_err(|_| self.dead = true)?;
         Ok(self.inbox.message(range))
+    }
+
+    fn has_more(&self) -> bool {
+        !self.dead && (self.inbox.is_within_message() || self.transport.has_more())
     }
 
     fn write(&mut self, body: &[u8]) -> Result<(), ConnectionError> {

@@ -162,6 +162,10 @@ impl Transport for NoiseConnection {
         Ok(())
     }
 
+    fn has_more(&self) -> bool {
+        self.incoming.at < self.incoming.bytes.len() || self.incoming.socket.has_more()
+    }
+
     fn send(&mut self, prefix: &[u8], body: &[u8], deadline: Instant) -> Result<(), SocketError> {
         self.out.clear();
         // The prefix makes every piece one that carries something.

@@ -216,6 +216,10 @@ impl Transport for SecretConnection {
         Ok(())
     }
 
+    fn has_more(&self) -> bool {
+        self.incoming.start < self.incoming.end || self.incoming.socket.has_more()
+    }
+
     fn send(&mut self, prefix: &[u8], body: &[u8], deadline: Instant) -> Result<(), SocketError> {
         self.sealer
             .seal(prefix, body, &mut self.out)

@@ -181,9 +181,17 @@ impl Socket {
 
     /// Whether the peer has neither hung up nor sent anything that is not read yet.
     pub(super) fn is_quiet(&self) -> bool {
+        matches!(self.peek(), Err(Errno::WOULDBLOCK))
+    }
+
+    /// Whether the peer has sent something that is not read yet.
+    pub(super) fn has_more(&self) -> bool {
+        self.peek().is_ok_and(|count| count > 0)
+    }
+
+    fn peek(&self) -> Result<usize, Errno> {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        let peeked = recv(&*self.stream, &mut [0; 1], flags);
-        matches!(peeked, Err(Errno::WOULDBLOCK))
+        recv(&*self.stream, &mut [0; 1], flags).map(|(count, _)| count)
     }
 
     fn is_stopped(&self) -> bool {

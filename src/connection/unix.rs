@@ -96,6 +96,10 @@ impl Transport for Plain {
         Ok(())
     }
 
+    fn has_more(&self) -> bool {
+        self.socket.has_more()
+    }
+
     fn send(&mut self, prefix: &[u8], body: &[u8], deadline: Instant) -> Result<(), SocketError> {
         self.out.clear();
         self.out.extend_from_slice(prefix);
