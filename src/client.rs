@@ -21,6 +21,7 @@ use crate::{
         self, Address, ConnectionError, Dialled, Identity, Peer, secret_connection::Generation,
     },
     event::{self, Event, Sink},
+    keyring::key_name::KeyName,
     privval::ChainId,
     session::{Session, SessionError},
     shutdown::Shutdown,
@@ -52,6 +53,8 @@ pub struct Config {
     pub chain_id: ChainId,
     /// Dial again after the connection ended; true by default.
     pub reconnect: bool,
+    /// Which of the chain's keys signs; needed where it has several, and checked where it has one.
+    pub public_key: Option<KeyName>,
     /// What the node must speak; none finds it out.
     pub protocol: Option<Pin>,
     /// Silence after which a connection is dead; 10 s by default.

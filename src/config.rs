@@ -18,6 +18,7 @@ use crate::{
     chain, client,
     keyring::providers::{KeyType, ledgertm, softsign, yubihsm},
     privval::ChainId,
+    protection::store::file::{RecordPath, Whose},
 };
 
 mod chains;
@@ -39,7 +40,7 @@ pub use problem::{Error, Problem, Warning};
 const MAX_LEN: u64 = 4 * 1024 * 1024;
 
 /// A configuration in which every reference is resolved: each validator's and key's chain is in `chains`, each validator's
-/// chain has a key (here or in an unbuilt section), each chain has a record of its own and at most one consensus key.
+/// chain has a key (here or in an unbuilt section), and each chain a `state_file` that is no other chain's.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The file, as it was named.
@@ -100,9 +101,34 @@ impl Config {
         Self::understand(text, path, None, working_directory)
     }
 
-    /// The key that signs for a chain, if the file names one that this version serves.
+    /// The keys that sign for a chain, as far as this version serves them: those in files first, then those in YubiHSMs and Ledgers,
+    /// each kind in the order of the file.
     #[must_use]
-    pub fn consensus_key(&self, chain: &ChainId) -> Option<ConsensusKey<'_>> {
+    pub fn consensus_keys(&self, chain: &chain::Config) -> Vec<ChainKey<'_>> {
+        let keys: Vec<ConsensusKey<'_>> = self.keys_of(&chain.id).collect();
+        let is_taken = |key: &ConsensusKey<'_>| key.state_file() == Some(&chain.state_file);
+        let is_taken = keys.iter().any(is_taken);
+        let one_of_several = keys.len() > 1;
+        let keys = keys.into_iter().enumerate();
+        keys.map(|(index, key)| {
+            let whose = match key.state_file() {
+                Some(_) => Whose::Own,
+                None if is_taken => Whose::Other,
+                None if index == 0 => Whose::First,
+                None => Whose::Later,
+            };
+            let state_file = key.state_file().unwrap_or(&chain.state_file).to_owned();
+            let record = RecordPath {
+                state_file,
+                whose,
+                one_of_several,
+            };
+            ChainKey { key, record }
+        })
+        .collect()
+    }
+
+    fn keys_of(&self, chain: &ChainId) -> impl Iterator<Item = ConsensusKey<'_>> {
         let signs =
             |ids: &[ChainId], key_type| key_type == KeyType::Consensus && ids.contains(chain);
         let soft = self.softsign.iter().map(ConsensusKey::Softsign);
@@ -112,12 +138,13 @@ impl Config {
         });
         let ledgers = self.ledgertm.iter().enumerate();
         let ledgers = ledgers.map(|(index, device)| ConsensusKey::Ledger { index, device });
-        // The file was refused if a chain had two.
-        soft.chain(hsms).chain(ledgers).find(|key| match key {
-            ConsensusKey::Softsign(soft) => signs(&soft.chain_ids, soft.key_type),
-            ConsensusKey::YubiHsm { key, .. } => signs(&key.chain_ids, key.key_type),
-            ConsensusKey::Ledger { device, .. } => signs(&device.chain_ids, KeyType::Consensus),
-        })
+        soft.chain(hsms)
+            .chain(ledgers)
+            .filter(move |key| match key {
+                ConsensusKey::Softsign(soft) => signs(&soft.chain_ids, soft.key_type),
+                ConsensusKey::YubiHsm { key, .. } => signs(&key.chain_ids, key.key_type),
+                ConsensusKey::Ledger { device, .. } => signs(&device.chain_ids, KeyType::Consensus),
+            })
     }
 
     /// The configuration as it was understood, for people and tests: every default and path, and no secret. Paths are
@@ -151,6 +178,15 @@ impl Config {
     }
 }
 
+/// A key of a chain, and where its record is looked for.
+#[derive(Clone, Debug)]
+pub struct ChainKey<'a> {
+    /// The key.
+    pub key: ConsensusKey<'a>,
+    /// Its record.
+    pub record: RecordPath,
+}
+
 /// Where the key of a chain is.
 #[derive(Clone, Copy, Debug)]
 pub enum ConsensusKey<'a> {
@@ -172,6 +208,29 @@ pub enum ConsensusKey<'a> {
         /// That device.
         device: &'a ledgertm::Config,
     },
+}
+
+impl<'a> ConsensusKey<'a> {
+    /// Whether both are the same entry of one configuration.
+    #[must_use]
+    pub fn is(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Softsign(a), Self::Softsign(b)) => std::ptr::eq(a, b),
+            (Self::YubiHsm { key: a, .. }, Self::YubiHsm { key: b, .. }) => std::ptr::eq(a, b),
+            (Self::Ledger { device: a, .. }, Self::Ledger { device: b, .. }) => std::ptr::eq(a, b),
+            _ => false,
+        }
+    }
+
+    /// The file that is this key's record alone.
+    #[must_use]
+    pub fn state_file(self) -> Option<&'a Path> {
+        match self {
+            Self::Softsign(key) => key.state_file.as_deref(),
+            Self::YubiHsm { key, .. } => key.state_file.as_deref(),
+            Self::Ledger { device, .. } => device.state_file.as_deref(),
+        }
+    }
 }
 
 /// Something that a configuration of some era may say and that this version recognises, but does not do.

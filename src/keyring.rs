@@ -8,6 +8,7 @@ use crate::{
 };
 
 pub mod format;
+pub mod key_name;
 pub mod providers;
 
 /// Something that can sign with one key: a soft key, later a slot of a device.

@@ -123,6 +123,7 @@ fn after_ten_thousand_signatures_only_the_seed_is_in_memory_and_only_once() {
         key_type: KeyType::Consensus,
         scheme: None,
         key_format: None,
+        state_file: None,
         path: path.clone(),
     };
     let key = softsign::open(&config).unwrap();

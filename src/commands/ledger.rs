@@ -7,12 +7,13 @@ use clap::Subcommand;
 use crate::{
     chain,
     commands::{Failure, Global, note, output},
-    config::Config,
+    config::{Config, ConsensusKey},
+    crypto::PublicKey,
     keyring::{
         format::format_key,
         providers::ledgertm::{Adapter, Device, LedgerError, Standing, StatusWord, attached},
     },
-    protection::store::file,
+    protection::store::file::{self, RecordPath},
     shutdown::Shutdown,
 };
 
@@ -125,9 +126,7 @@ impl Ledger {
                 let standing = Standing::new(*height, *round).ok_or_else(|| {
                     Failure::usage(format!("no chain stands at height {height}, round {round}"))
                 })?;
-                let found = device.find(global)?;
-                found.compare_with_records(*height);
-                init(&found, standing)
+                init(&device.find(global)?, standing)
             }
         }
     }
@@ -154,7 +153,7 @@ fn show(found: &Found) -> Result<(), Failure> {
         device.name(),
         format_key(&key, None)
     );
-    for chain in &found.chains {
+    for (chain, _) in &found.chains {
         if let Some(format) = &chain.key_format {
             // Writing to a string cannot fail.
             let _ = writeln!(
@@ -172,6 +171,7 @@ fn init(found: &Found, standing: Standing) -> Result<(), Failure> {
     let mut device = found.open()?;
     let app = device.app()?;
     note(&format!("{}: {app}", device.name()));
+    found.compare_with_records(&device.public_key()?, standing.height());
     note(&format!(
         "confirm on the device: a proposal at {standing}, for no chain (within {} s)",
         PERSON.as_secs()
@@ -199,7 +199,7 @@ fn init(found: &Found, standing: Standing) -> Result<(), Failure> {
 /// The device that is meant, and the chains that its key signs for.
 struct Found {
     adapter: Adapter,
-    chains: Vec<chain::Config>,
+    chains: Vec<(chain::Config, RecordPath)>,
 }
 
 impl Found {
@@ -211,9 +211,9 @@ impl Found {
     }
 
     /// Says so where the app is told a height that the chain has not reached: it would sign nothing until then.
-    fn compare_with_records(&self, height: i64) {
-        for chain in &self.chains {
-            let Ok(record) = file::inspect(&chain.state_file) else {
+    fn compare_with_records(&self, key: &PublicKey, height: i64) {
+        for (chain, record) in &self.chains {
+            let Ok(record) = record.find(key).and_then(|path| file::inspect(&path)) else {
                 continue;
             };
             let hrs = record.record.hrs;
@@ -259,11 +259,14 @@ fn configured(global: &Global) -> Result<Found, Failure> {
     match config.ledgertm.as_slice() {
         [] => Ok(only),
         [ledger] => {
-            let of_ledger = |chain: &&chain::Config| ledger.chain_ids.contains(&chain.id);
-            let chains = config.chains.iter().filter(of_ledger);
+            let chains = config.chains.iter().filter_map(|chain| {
+                let mut keys = config.consensus_keys(chain).into_iter();
+                let key = keys.find(|key| matches!(key.key, ConsensusKey::Ledger { .. }))?;
+                Some((chain.clone(), key.record))
+            });
             Ok(Found {
                 adapter: ledger.adapter.clone(),
-                chains: chains.cloned().collect(),
+                chains: chains.collect(),
             })
         }
         several => {

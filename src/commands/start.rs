@@ -1,7 +1,6 @@
 //! `tmkms start`: serves every configured validator until it is told to stop.
 
 use std::{
-    collections::BTreeMap,
     io,
     path::Path,
     sync::{
@@ -91,7 +90,7 @@ fn run(config_path: &Path, sink: &Arc<dyn Sink>) -> Result<(), Failure> {
         .clients
         .iter()
         .any(|c| matches!(c.chain, Served::Open(_)));
-    let may_serve = || is_one_open || waiting.values().any(|chain| chain.failure().is_none());
+    let may_serve = || is_one_open || waiting.iter().any(|(_, chain)| chain.failure().is_none());
     let hsms = kms.hsms;
     let count = spawn_all(kms.clients, &news)?;
     serve(count, &heard, &shutdown, sink, may_serve);
@@ -124,13 +123,17 @@ impl Drop for Looked {
     }
 }
 
-/// The chains whose keys are in devices.
-fn waiting_chains(clients: &[Client]) -> BTreeMap<String, Arc<Waiting>> {
-    let waiting = |client: &Client| match &client.chain {
-        Served::Waiting(waiting) => Some((client.config.chain_id.to_string(), waiting.clone())),
-        Served::Open(_) => None,
-    };
-    clients.iter().filter_map(waiting).collect()
+/// The chains whose keys are in devices; one of several keys is one for itself.
+fn waiting_chains(clients: &[Client]) -> Vec<(String, Arc<Waiting>)> {
+    let mut found: Vec<(String, Arc<Waiting>)> = Vec::new();
+    for client in clients {
+        if let Served::Waiting(waiting) = &client.chain
+            && !found.iter().any(|(_, known)| Arc::ptr_eq(known, waiting))
+        {
+            found.push((client.config.chain_id.to_string(), waiting.clone()));
+        }
+    }
+    found
 }
 
 /// Sends `ClientEnded` when the thread that holds it ends, also by a panic.

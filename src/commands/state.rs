@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::{
-    chain,
-    commands::{Failure, Global, consensus_key, note, output},
-    config::{Config, ConsensusKey},
-    crypto::PublicKey,
+    commands::{Failure, Global, note, output},
+    config::Config,
+    keyring::key_name::KeyName,
     privval::{ChainId, Hrs, Step},
     protection::{
         Record, convert,
@@ -18,6 +17,10 @@ use crate::{
 };
 
 mod show;
+mod target;
+
+use self::target::Target;
+pub(super) use self::target::{find_chain, records};
 
 /// Show and raise the records of what was signed
 #[derive(Debug, Subcommand)]
@@ -32,6 +35,10 @@ pub(super) enum State {
 
         #[command(flatten)]
         floor: OptionalFloor,
+
+        /// Which of the chain's keys: a public key or its address [default: the only one]
+        #[arg(long, value_name = "KEY")]
+        key: Option<KeyName>,
     },
     /// Show what was signed last
     ///
@@ -40,7 +47,11 @@ pub(super) enum State {
         /// The chain's ID [default: every chain of the configuration]
         chain: Option<String>,
 
-        /// One JSON object a line for each chain
+        /// Only the record of this key: a public key or its address
+        #[arg(long, value_name = "KEY")]
+        key: Option<KeyName>,
+
+        /// One JSON object a line for each record
         #[arg(long)]
         json: bool,
     },
@@ -53,6 +64,10 @@ pub(super) enum State {
 
         #[command(flatten)]
         floor: Floor,
+
+        /// Which of the chain's keys: a public key or its address [default: the only one]
+        #[arg(long, value_name = "KEY")]
+        key: Option<KeyName>,
     },
     /// Take over what another signer's state file says
     ///
@@ -62,6 +77,10 @@ pub(super) enum State {
         /// The chain's ID
         chain: String,
 
+        /// Which of the chain's keys: a public key or its address [default: the only one]
+        #[arg(long, value_name = "KEY")]
+        key: Option<KeyName>,
+
         /// The file to read; it is not changed
         file: PathBuf,
     },
@@ -69,6 +88,10 @@ pub(super) enum State {
     Export {
         /// The chain's ID
         chain: String,
+
+        /// Which of the chain's keys: a public key or its address [default: the only one]
+        #[arg(long, value_name = "KEY")]
+        key: Option<KeyName>,
 
         /// Whose state file
         #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
@@ -140,73 +163,40 @@ impl State {
     pub(super) fn run(&self, global: &Global) -> Result<(), Failure> {
         let config = Config::load(&global.config_file()?)?;
         match self {
-            Self::Show { chain, json } => show::run(&config, chain.as_deref(), *json),
-            Self::Init { chain, floor } => init(&Target::find(&config, chain)?, floor),
-            Self::Raise { chain, floor } => raise(&Target::find(&config, chain)?, floor),
-            Self::Import { chain, file } => import(&Target::find(&config, chain)?, file),
-            Self::Export { chain, format } => export(&Target::find(&config, chain)?, *format),
+            Self::Show { chain, key, json } => {
+                show::run(&config, chain.as_deref(), key.as_ref(), *json)
+            }
+            Self::Init { chain, key, floor } => {
+                init(&Target::find(&config, chain, key.as_ref())?, floor)
+            }
+            Self::Raise { chain, key, floor } => {
+                raise(&Target::find(&config, chain, key.as_ref())?, floor)
+            }
+            Self::Import { chain, key, file } => {
+                import(&Target::find(&config, chain, key.as_ref())?, file)
+            }
+            Self::Export { chain, key, format } => {
+                export(&Target::find(&config, chain, key.as_ref())?, *format)
+            }
         }
     }
 }
 
-/// A chain of the configuration, and the key that its record belongs to.
-struct Target<'a> {
-    chain: &'a chain::Config,
-    key: Option<ConsensusKey<'a>>,
-}
-
-impl<'a> Target<'a> {
-    fn find(config: &'a Config, id: &str) -> Result<Self, Failure> {
-        let chain = find_chain(config, id)?;
-        let key = config.consensus_key(&chain.id);
-        Ok(Self { chain, key })
-    }
-
-    /// Opens the key only to see which one it is.
-    fn public_key(&self) -> Result<PublicKey, Failure> {
-        let Some(key) = self.key else {
-            let what = format!(
-                "chain {} has no consensus key that this version opens",
-                self.chain.id
-            );
-            return Err(Failure::new(what).hint(
-                "a record belongs to a key: name the key in a [[providers.…]] section first",
-            ));
-        };
-        consensus_key::public_key(key)
-    }
-}
-
-/// The chain that was typed.
-pub(super) fn find_chain<'a>(config: &'a Config, id: &str) -> Result<&'a chain::Config, Failure> {
-    let mut chains = config.chains.iter();
-    chains
-        .find(|chain| chain.id.as_str() == id)
-        .ok_or_else(|| unknown_chain(config, id))
-}
-
-fn unknown_chain(config: &Config, id: &str) -> Failure {
-    let known: Vec<&str> = config
-        .chains
-        .iter()
-        .map(|chain| chain.id.as_str())
-        .collect();
-    let path = config.path.display();
-    let failure = Failure::new(format!("there is no chain {id:?} in {path}"));
-    if known.is_empty() {
-        failure.hint("it has no chain at all: add a [[chain]] section")
-    } else {
-        failure.hint(format!("its chains are {}", known.join(", ")))
-    }
-}
-
 fn init(target: &Target<'_>, floor: &OptionalFloor) -> Result<(), Failure> {
-    let key = target.public_key()?;
+    let (key, path) = target.key_and_record()?;
     let record = match floor.height {
         Some(height) => floor.within.floor(height),
         None => Record::never_signed(),
     };
-    let (id, path) = (&target.chain.id, &target.chain.state_file);
+    let (id, path) = (&target.chain.id, path.as_path());
+    if let (None, Some(other)) = (floor.height, target.another_record(&key, path)) {
+        // "Never signed" is not true of it.
+        let what = format!("this key has a record already: {}", other.display());
+        return Err(Failure::new(what).hint(format!(
+            "where {} is to be its place: `tmkms state import {id} {}`, and move that one away; or `--height H`",
+            path.display(), other.display()
+        )));
+    }
     file::create(path, id, &key, &record).map_err(|error| {
         let directory = path
             .parent()
@@ -224,20 +214,23 @@ fn init(target: &Target<'_>, floor: &OptionalFloor) -> Result<(), Failure> {
 
 fn raise(target: &Target<'_>, floor: &Floor) -> Result<(), Failure> {
     // A record in another format needs the key to be converted with; one of our own says which key it has.
-    let key = target.public_key().ok();
+    let (key, path) = match target.key_and_record() {
+        Ok((key, path)) => (Some(key), path),
+        Err(_) => (None, target.record()?),
+    };
     let floor = floor.within.floor(floor.height);
-    let (id, path) = (&target.chain.id, &target.chain.state_file);
-    let change = file::raise(path, id, key.as_ref(), &floor)?;
+    let id = &target.chain.id;
+    let change = file::raise(&path, id, key.as_ref(), &floor)?;
     tell(id, &change)
 }
 
 fn import(target: &Target<'_>, source: &Path) -> Result<(), Failure> {
-    let key = target.public_key()?;
+    let (key, path) = target.key_and_record()?;
     // Told apart here: to the record's room a file that is not there is a record that is missing.
     source.metadata().map_err(|error| {
         Failure::new(format!("cannot read {}", source.display())).cause(error.to_string())
     })?;
-    let (id, path) = (&target.chain.id, &target.chain.state_file);
+    let (id, path) = (&target.chain.id, path.as_path());
     let change = file::import(path, id, &key, source).map_err(|error| {
         let is_source = error.path == source && source != path;
         match error.problem {
@@ -267,7 +260,7 @@ pub(super) fn tell(id: &ChainId, change: &Change) -> Result<(), Failure> {
 }
 
 fn export(target: &Target<'_>, format: Format) -> Result<(), Failure> {
-    let snapshot = file::inspect(&target.chain.state_file)?;
+    let snapshot = file::inspect(&target.record()?)?;
     if let Some(holder) = snapshot.holder {
         note(&format!(
             "warning: process {holder} is signing: what is printed here may be old by the time that it is used"

@@ -19,6 +19,8 @@ pub(super) mod yubihsm;
 
 pub(super) const KEYS: &[&str] = &["softsign", "yubihsm", "ledgertm", "fortanixdsm"];
 
+/// `state_file` of a key.
+const STATE_FILE_EXAMPLE: &str = "\"state/cosmoshub-4-new-key.json\"";
 const CHAIN_IDS_EXAMPLE: &str = "[\"cosmoshub-4\"]";
 
 /// What the sections below `[providers]` say.
@@ -40,6 +42,8 @@ pub(super) struct Key<'t> {
     pub(super) section: &'static str,
     pub(super) route: Route<'t>,
     pub(super) key_type: KeyType,
+    /// A record of the key's own.
+    pub(super) state_file: Option<Located<&'t str>>,
     pub(super) place: Place<'t>,
 }
 

@@ -37,7 +37,7 @@ pub(super) fn resolve(mut draft: Draft<'_>, places: &Places, report: &mut Report
     let chains = chain_configs(&draft, &registered, places, &mut files, report);
     let softsign = keys::softsign(&draft.keys, places, &mut files, report);
     let yubihsm = devices::yubihsm(&draft.hsms, &draft.keys, places, &mut files, report);
-    let ledgertm = devices::ledgertm(&draft.ledgers, &draft.keys);
+    let ledgertm = devices::ledgertm(&draft.ledgers, &draft.keys, places, &mut files, report);
     let unbuilt = keys::unbuilt(draft.unbuilt, &draft.keys);
     let mut validators = Vec::new();
     for (validator, chain_id) in draft.validators.into_iter().zip(&validator_chains) {
@@ -288,6 +288,7 @@ fn client_config(
         addr,
         chain_id,
         reconnect: validator.reconnect,
+        public_key: validator.public_key,
         protocol: validator.protocol,
         timeout: validator.timeout,
         secret_key,

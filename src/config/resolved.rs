@@ -44,6 +44,7 @@ pub(super) fn render(config: &Config) -> String {
     for device in &config.ledgertm {
         page.head("ledgertm", &device.adapter.to_string());
         page.entry("chain_ids", ids(&device.chain_ids));
+        page.state_file("state_file", device.state_file.as_deref());
     }
     for section in &config.unbuilt {
         page.head("unbuilt", &section.section);
@@ -133,6 +134,9 @@ impl Page {
         if let Some(pin) = validator.protocol {
             self.entry("protocol_version", format!("{:?}", pin.spelling));
         }
+        if let Some(name) = &validator.public_key {
+            self.entry("public_key", name);
+        }
         if let Some(height) = validator.max_height {
             self.entry("max_height", height);
         }
@@ -157,6 +161,14 @@ impl Page {
             Some(FileFormat::Raw) => "raw",
         };
         self.entry("key_format", format);
+        self.state_file("state_file", key.state_file.as_deref());
+    }
+
+    fn state_file(&mut self, name: &str, path: Option<&Path>) {
+        if let Some(path) = path {
+            let path = self.path(path);
+            self.entry(name, path);
+        }
     }
 
     fn yubihsm(&mut self, device: &yubihsm::Config) {
@@ -178,7 +190,9 @@ impl Page {
         self.entry("auth.password", password);
         for key in &device.keys {
             let what = format!("{} for {}", key_type(key.key_type), ids(&key.chain_ids));
-            self.entry(&format!("key {:#06x}", key.key), what);
+            let name = format!("key {:#06x}", key.key);
+            self.entry(&name, what);
+            self.state_file(&format!("{name} state_file"), key.state_file.as_deref());
         }
         if let Some(server) = &device.connector_server {
             self.entry("connector_server.laddr", server.laddr);

@@ -121,6 +121,7 @@ const VALIDATOR_OPTIONS: &str = "\
 # reconnect = true                    # the default: dial again when the connection ends
 # timeout = 10                        # the default: seconds of silence after which a connection is dead
 # max_height = 12345678               # sign nothing above this height
+# public_key = \"ADDRESS\"              # which key signs here, where the chain has several; `tmkms check` prints them
 # sign_raw_bytes = [\"prefix\"]         # Celestia: sign raw bytes whose unique ID begins like this
 # sign_bytes = false                  # true: answer CometBFT v1's SignBytes requests
 ";
@@ -132,8 +133,9 @@ const SOFTSIGN_HEAD: &str = "
 const OTHER_PROVIDERS: &str = "\
 # key_type = \"consensus\"   # the default; a type of key (\"secp256k1\", \"ml_dsa_65\", …) is what a consensus key must be
 # key_format = \"base64\"    # or \"json\" (priv_validator_key.json) or \"raw\"; told from the file's content when it is left out
+# state_file = \"state/other.json\"   # a record of this key's own; else it is found by the state_file of the chain
 
-## Keys in devices: a section for each device. A chain has one key: take it out of the chain_ids of the others
+## Keys in devices: a section for each device. The validators of a chain with several keys say by public_key which is theirs
 
 # [[providers.yubihsm]]
 # adapter = { type = \"usb\", timeout_ms = 1000 }   # or { type = \"http\", addr = \"tcp://127.0.0.1:12345\" }, a yubihsm-connector
@@ -221,14 +223,13 @@ mod tests {
             .map(|line| line.trim_start_matches("# ").to_owned() + "\n")
             .collect();
         let text = format!("{soft}[[providers.softsign]]{uncommented}");
-        let error = Config::parse_in(&text, Path::new("tmkms.toml"), None)
-            .expect_err("three devices with a key for the same chain");
-        assert_eq!(error.problems().len(), 3, "{error}");
-        assert!(
-            error
-                .problems()
-                .iter()
-                .all(|p| p.what.starts_with("a second consensus key"))
-        );
+        let config = Config::parse_in(&text, Path::new("tmkms.toml"), None).expect("a valid file");
+        assert_eq!(config.unbuilt.len(), 1);
+        let [chain] = config.chains.as_slice() else {
+            unreachable!("one chain was written");
+        };
+        let keys = config.consensus_keys(chain);
+        let own = keys.iter().filter_map(|key| key.key.state_file()).count();
+        assert_eq!((keys.len(), own), (3, 1), "in a file, a YubiHSM, a Ledger");
     }
 }

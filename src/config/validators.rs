@@ -11,6 +11,7 @@ use super::{
 use crate::{
     codec::{Family, node::Pin},
     connection::{Access, Address, Group},
+    keyring::key_name::{KeyName, NotAKeyName},
     privval::ChainId,
 };
 
@@ -24,6 +25,7 @@ pub(super) const KEYS: &[&str] = &[
     "timeout",
     "secret_key",
     "max_height",
+    "public_key",
     "protocol_version",
     "sign_raw_bytes",
     "sign_bytes",
@@ -32,6 +34,9 @@ pub(super) const KEYS: &[&str] = &[
     "port",
     "connection",
 ];
+
+/// An address.
+const PUBLIC_KEY_EXAMPLE: &str = "\"AD7DAE5FEC609CF02F9BDE7D81D0C3CD66141563\"";
 
 const ADDR_EXAMPLE: &str = "\"tcp://127.0.0.1:26658\"";
 
@@ -46,6 +51,7 @@ pub(super) struct Validator<'t> {
     pub(super) chain: ChainRef,
     pub(super) reconnect: bool,
     pub(super) protocol: Option<Pin>,
+    pub(super) public_key: Option<KeyName>,
     pub(super) timeout: Duration,
     pub(super) secret_key: Option<Located<&'t str>>,
     pub(super) max_height: Option<i64>,
@@ -83,6 +89,7 @@ pub(super) fn read<'t>(root: &Section<'t>, report: &mut Report<'_>) -> Vec<Valid
 fn validator<'t>(section: &Section<'t>, report: &mut Report<'_>) -> Option<Validator<'t>> {
     let chain = chain_ref(section, report);
     let protocol = protocol(section, report);
+    let public_key = public_key(section, report);
     let reconnect = section.boolean("reconnect", report);
     let timeout = section.integer("timeout", 1..=i64::from(u16::MAX), "10", report);
     let max_height = section.integer_or_string("max_height", 1..=i64::MAX, "1000000", report);
@@ -117,6 +124,7 @@ fn validator<'t>(section: &Section<'t>, report: &mut Report<'_>) -> Option<Valid
         chain,
         reconnect: reconnect.is_none_or(|flag| flag.value),
         protocol,
+        public_key,
         timeout: Duration::from_secs(timeout.map_or(10, |secs| secs.value.unsigned_abs())),
         secret_key,
         max_height: max_height.map(|height| height.value),
@@ -177,6 +185,25 @@ fn protocol(section: &Section<'_>, report: &mut Report<'_>) -> Option<Pin> {
         );
     }
     pin
+}
+
+/// Which of the chain's keys signs here.
+fn public_key(section: &Section<'_>, report: &mut Report<'_>) -> Option<KeyName> {
+    let written = section.string("public_key", PUBLIC_KEY_EXAMPLE, report)?;
+    match written.value.parse() {
+        Ok(name) => Some(name),
+        Err(error) => {
+            let error: NotAKeyName = error;
+            let value = suggest::quoted(written.value);
+            report
+                .error(
+                    written.at,
+                    format!("`public_key` in {NAME}: {value} is {error}"),
+                )
+                .remedy("without this line `tmkms check` prints the keys");
+            None
+        }
+    }
 }
 
 /// What only nodes of v0.40 and later have, and a pin to an older one.

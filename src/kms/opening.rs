@@ -12,7 +12,7 @@ use crate::{
     chain::{self, Chain, Failed, GuardedKey, NotOpen, Served, Waiting},
     client::{self, Client},
     codec::{node::Node, proto},
-    config::ConsensusKey,
+    config::{ChainKey, ConsensusKey},
     connection::{Address, Identity, IdentityError},
     event::{self, Event, Sink},
     keyring::{
@@ -33,6 +33,10 @@ use crate::{
     },
     shutdown::Shutdown,
 };
+
+mod candidates;
+
+use self::candidates::{Candidates, Choice, Found, KeySource, is_named};
 
 /// Everything that `start` needs, opened and locked.
 #[derive(Debug)]
@@ -64,10 +68,10 @@ impl Kms {
             hsms: Vec::new(),
         };
         // Devices come up while the rest is opened.
-        for chain in &plan.chains {
-            if !matches!(chain.key, ConsensusKey::Softsign(_)) {
+        for key in plan.chains.iter().flat_map(|chain| &chain.keys) {
+            if !matches!(key.key, ConsensusKey::Softsign(_)) {
                 // What cannot be started is told below, with the chain that needs it.
-                let _ = opened.key_source(chain.key);
+                let _ = opened.key_source(key.key);
             }
         }
         for (index, device) in &plan.served_hsms {
@@ -117,17 +121,6 @@ struct Opened<'a> {
     identities: HashMap<&'a Path, Arc<Identity>>,
 }
 
-/// Where a chain's key comes from.
-enum KeySource {
-    /// It is here.
-    Open(Key),
-    /// It is in a device.
-    Device(AskDevice),
-}
-
-/// One try for a key in a device. A call comes back soon, and tells a device that may come later from one that never will do.
-type AskDevice = Box<dyn FnMut() -> Result<Key, ProviderError> + Send>;
-
 impl<'a> Opened<'a> {
     fn new(sink: &'a Arc<dyn Sink>, shutdown: &'a Shutdown, looked: Looked) -> Self {
         Self {
@@ -142,7 +135,31 @@ impl<'a> Opened<'a> {
         }
     }
 
-    /// Where a chain's key comes from. What is shared by several chains is opened or started here.
+    /// The key that a chain's nodes mean.
+    fn choose(&mut self, plan: &ChainPlan<'a>) -> Result<Choice, Error> {
+        let mut candidates = Candidates {
+            devices: Vec::new(),
+            names: plan.names.iter().map(|name| (*name).clone()).collect(),
+            failed: None,
+        };
+        for ChainKey { key, record } in &plan.keys {
+            match self.key_source(*key) {
+                Ok(KeySource::Open(key)) if is_named(&key, &candidates.names) => {
+                    let record = record.clone();
+                    return Ok(Choice::Made(Found { key, record }));
+                }
+                Ok(KeySource::Open(_)) => {}
+                Ok(KeySource::Device(ask)) => candidates.devices.push((ask, record.clone())),
+                Err(error) => candidates.failed = candidates.failed.or(Some(error)),
+            }
+        }
+        if candidates.devices.is_empty() {
+            return Err(candidates.why_none());
+        }
+        Ok(Choice::Open(candidates))
+    }
+
+    /// Where a key comes from. What is shared by several chains is opened or started here.
     fn key_source(&mut self, key: ConsensusKey<'a>) -> Result<KeySource, Error> {
         let devices_by = self.devices_by;
         let patience = move || {
@@ -202,9 +219,9 @@ fn open_clients<'a>(
     for validator in &plan.validators {
         identities.push(open_identity(validator, opened, sink)?);
     }
-    let chain = match opened.key_source(plan.key)? {
-        KeySource::Open(key) => open_chain(plan.chain, key, sink.as_ref())?.into(),
-        KeySource::Device(ask) => wait_for(plan.chain, ask, sink, opened.looked.clone()),
+    let chain = match opened.choose(plan)? {
+        Choice::Made(found) => open_chain(plan.chain, found, sink.as_ref())?.into(),
+        Choice::Open(devices) => wait_for(plan.chain, devices, sink, opened.looked.clone()),
     };
     let clients = plan.validators.iter().zip(identities);
     Ok(clients
@@ -225,13 +242,13 @@ fn open_clients<'a>(
 /// A chain that its clients' threads open when its key is there.
 fn wait_for(
     config: &chain::Config,
-    ask: AskDevice,
+    candidates: Candidates,
     sink: &Arc<dyn Sink>,
     looked: Looked,
 ) -> Served {
     let mut later = Later {
         config: config.clone(),
-        ask,
+        candidates,
         sink: sink.clone(),
         looked: Some(looked),
         since: Instant::now(),
@@ -248,7 +265,7 @@ fn wait_for(
 /// A chain whose key is in a device.
 struct Later {
     config: chain::Config,
-    ask: AskDevice,
+    candidates: Candidates,
     sink: Arc<dyn Sink>,
     /// Until the first try has ended.
     looked: Option<Looked>,
@@ -259,19 +276,19 @@ struct Later {
 
 impl Later {
     fn try_open(&mut self) -> Result<Chain, NotOpen> {
-        let failed = match (self.ask)() {
-            Ok(key) => match open_chain(&self.config, key, self.sink.as_ref()) {
+        let failed = match self.candidates.ask() {
+            Ok(found) => match open_chain(&self.config, found, self.sink.as_ref()) {
                 Ok(chain) => {
                     self.tell_open();
                     return Ok(chain);
                 }
                 Err(error) => error,
             },
-            Err(error) if error.is_transient() => {
+            Err(Error::Key(error)) if error.is_transient() => {
                 self.tell_waiting(&error);
                 return Err(NotOpen::NotYet);
             }
-            Err(error) => error.into(),
+            Err(error) => error,
         };
         self.sink.tell(&Event::Stopped {
             chain: self.config.id.to_string(),
@@ -309,7 +326,8 @@ impl Later {
     }
 }
 
-fn open_chain(config: &chain::Config, key: Key, sink: &dyn Sink) -> Result<Chain, Error> {
+fn open_chain(config: &chain::Config, found: Found, sink: &dyn Sink) -> Result<Chain, Error> {
+    let Found { key, record } = found;
     let public_key = key.signer.public_key().clone();
     let shown = format_key(&public_key, config.key_format.as_ref());
     notice(
@@ -320,7 +338,10 @@ fn open_chain(config: &chain::Config, key: Key, sink: &dyn Sink) -> Result<Chain
             public_key.algorithm()
         ),
     );
-    let store = FileStore::open(&config.state_file, &config.id, &public_key)?;
+    let store = record
+        .find(&public_key)
+        .and_then(|path| FileStore::open(&path, &config.id, &public_key))
+        .map_err(|error| record.told(error, &config.id, &public_key))?;
     for note in store.notes {
         notice(sink, format!("chain {}: {note}", config.id));
     }
@@ -446,6 +467,12 @@ pub enum Error {
     /// Its identity key.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// None of its keys is the one that its nodes name.
+    #[error("no key of the chain is the one that `public_key` of its [[validator]] names: {names}")]
+    NoSuchKey {
+        /// The names, as they are written.
+        names: String,
+    },
     /// Its device's thread.
     #[error("cannot start a thread for the device")]
     Thread(#[source] io::Error),
@@ -468,6 +495,9 @@ impl Error {
             Self::Key(error) => error.hint(),
             Self::Record(error) => error.hint(),
             Self::Identity(error) => error.hint(),
+            Self::NoSuchKey { .. } => {
+                Some("`tmkms check` prints the keys of each chain".to_owned())
+            }
             Self::Thread(_) => None,
             Self::Hook(_) => Some(
                 "run the command by hand; `fail_closed = false` starts without it, at the risk that it was to cover".into(),

@@ -167,6 +167,7 @@ impl Thread {
                 addr: Address::parse(addr).unwrap(),
                 chain_id: chain.clone(),
                 reconnect: parts.reconnect,
+                public_key: None,
                 protocol: None,
                 timeout: Duration::from_secs(10),
                 secret_key: None,
@@ -220,6 +221,7 @@ pub fn key_of(path: &Path, change: impl FnOnce(Arc<dyn Signer>) -> Arc<dyn Signe
         scheme: None,
         key_format: None,
         path: path.to_owned(),
+        state_file: None,
     });
     let Key { provider, signer } = key.unwrap();
     Key {

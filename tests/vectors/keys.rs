@@ -30,6 +30,7 @@ fn with_file<T>(
         key_type,
         scheme: None,
         key_format,
+        state_file: None,
         path,
     })
 }

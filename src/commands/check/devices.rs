@@ -1,10 +1,12 @@
 //! Keys in devices: whether each is there, may be used, and which it is.
 
-use std::collections::HashMap;
-
 use crate::{
-    commands::{check::Findings, consensus_key::open_yubihsm},
-    config::Config,
+    commands::{
+        check::{Findings, parts::Seen},
+        consensus_key::open_yubihsm,
+        state,
+    },
+    config::{Config, ConsensusKey},
     crypto::PublicKey,
     keyring::{
         format::format_key,
@@ -28,33 +30,29 @@ const HARMLESS: Capabilities = Capabilities::SIGN_EDDSA
     .with(Capabilities::SIGN_ATTESTATION_CERTIFICATE)
     .with(Capabilities::GET_LOG_ENTRIES);
 
-/// Looks at every device and the keys in it; adds the consensus keys that could be read, by chain.
-pub(super) fn look_at(
-    config: &Config,
-    keys: &mut HashMap<ChainId, PublicKey>,
-    findings: &mut Findings,
-) {
+/// Looks at every device and the keys in it; adds the consensus keys that could be read.
+pub(super) fn look_at<'a>(config: &'a Config, seen: &mut Seen<'a>, findings: &mut Findings) {
     let mut look = Look {
         config,
-        keys,
+        seen,
         findings,
     };
-    for device in &config.yubihsm {
-        look.yubihsm(device);
+    for (index, device) in config.yubihsm.iter().enumerate() {
+        look.yubihsm(index, device);
     }
-    for device in &config.ledgertm {
-        look.ledger(device);
+    for (index, device) in config.ledgertm.iter().enumerate() {
+        look.ledger(index, device);
     }
 }
 
-struct Look<'a> {
+struct Look<'l, 'a> {
     config: &'a Config,
-    keys: &'a mut HashMap<ChainId, PublicKey>,
-    findings: &'a mut Findings,
+    seen: &'l mut Seen<'a>,
+    findings: &'l mut Findings,
 }
 
-impl Look<'_> {
-    fn yubihsm(&mut self, config: &yubihsm::Config) {
+impl<'a> Look<'_, 'a> {
+    fn yubihsm(&mut self, index: usize, config: &'a yubihsm::Config) {
         let ids: Vec<&ChainId> = config.keys.iter().flat_map(|key| &key.chain_ids).collect();
         let device = match open_yubihsm(config) {
             Ok(device) => device,
@@ -90,7 +88,7 @@ impl Look<'_> {
             );
         }
         let mut session = Session { name, device };
-        if let Err(error) = self.keys_of(config, &mut session) {
+        if let Err(error) = self.keys_of(index, config, &mut session) {
             self.findings
                 .failed(&format!("{}: ", session.name), &error, error.hint());
         }
@@ -98,14 +96,20 @@ impl Look<'_> {
 
     fn keys_of(
         &mut self,
-        config: &yubihsm::Config,
+        index: usize,
+        config: &'a yubihsm::Config,
         session: &mut Session,
     ) -> Result<(), DeviceError> {
         let mut needed = Capabilities::NONE;
         for key in &config.keys {
             match key.key_type {
                 KeyType::Consensus => {
-                    needed = needed.with(self.consensus_key(key, session)?);
+                    let entry = ConsensusKey::YubiHsm {
+                        index,
+                        device: config,
+                        key,
+                    };
+                    needed = needed.with(self.consensus_key(entry, key, session)?);
                 }
                 KeyType::Account => self.account_key(key, session)?,
             }
@@ -132,6 +136,7 @@ impl Look<'_> {
     /// Tells of a consensus key, and gives the capability that signing with it needs.
     fn consensus_key(
         &mut self,
+        entry: ConsensusKey<'a>,
         key: &KeyConfig,
         session: &mut Session,
     ) -> Result<Capabilities, DeviceError> {
@@ -140,7 +145,7 @@ impl Look<'_> {
                 scheme, public_key, ..
             }) => {
                 let name = format!("key {:#06x} in {}", key.key, session.name);
-                self.found(&name, &key.chain_ids, &public_key);
+                self.found(&name, entry, &key.chain_ids, &public_key);
                 Ok(scheme.needs())
             }
             Err(KeyProblem::Device(error)) => Err(error),
@@ -197,7 +202,7 @@ impl Look<'_> {
         self.findings.warning(what, Some(hint));
     }
 
-    fn ledger(&mut self, config: &ledgertm::Config) {
+    fn ledger(&mut self, index: usize, config: &'a ledgertm::Config) {
         let name = format!("Ledger ({})", config.adapter);
         let ids: Vec<&ChainId> = config.chain_ids.iter().collect();
         // It talks to one program at a time.
@@ -213,7 +218,11 @@ impl Look<'_> {
         match looked() {
             Ok((found, app, key)) => {
                 self.findings.ok(format!("{name}: {found}, {app}"));
-                self.found(&format!("key in {name}"), &config.chain_ids, &key);
+                let entry = ConsensusKey::Ledger {
+                    index,
+                    device: config,
+                };
+                self.found(&format!("key in {name}"), entry, &config.chain_ids, &key);
             }
             Err(error) => self
                 .findings
@@ -221,14 +230,20 @@ impl Look<'_> {
         }
     }
 
-    fn found(&mut self, name: &str, chain_ids: &[ChainId], key: &PublicKey) {
+    fn found(
+        &mut self,
+        name: &str,
+        entry: ConsensusKey<'a>,
+        chain_ids: &[ChainId],
+        key: &PublicKey,
+    ) {
         for id in chain_ids {
             let chain = self.config.chains.iter().find(|chain| chain.id == *id);
             let format = chain.and_then(|chain| chain.key_format.as_ref());
             self.findings
                 .ok(format!("{name} for {id}: {}", format_key(key, format)));
-            self.keys.insert(id.clone(), key.clone());
         }
+        self.seen.add(entry, key);
     }
 
     /// The process that serves one of the chains, and so has the device.
@@ -236,7 +251,9 @@ impl Look<'_> {
         let mut chains = self.config.chains.iter();
         chains.find_map(|chain| {
             let of_device = ids.contains(&&chain.id);
-            of_device.then(|| file::inspect(&chain.state_file).ok()?.holder)?
+            let records = of_device.then(|| state::records(self.config, chain))?;
+            let mut records = records.iter();
+            records.find_map(|path| file::inspect(path).ok()?.holder)
         })
     }
 

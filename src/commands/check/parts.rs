@@ -17,7 +17,7 @@ use crate::{
         check::{Findings, devices},
         failure::key_hint,
     },
-    config::Config,
+    config::{ChainKey, Config, ConsensusKey},
     connection::{Address, Identity},
     crypto::PublicKey,
     keyring::{
@@ -35,6 +35,20 @@ use crate::{
 /// Bytes of memory that a soft key locks.
 const LOCKED_PER_KEY: u64 = 4_096;
 
+/// The keys that could be opened, to see which they are.
+pub(super) struct Seen<'a>(Vec<(ConsensusKey<'a>, PublicKey)>);
+
+impl<'a> Seen<'a> {
+    pub(super) fn add(&mut self, key: ConsensusKey<'a>, public_key: &PublicKey) {
+        self.0.push((key, public_key.clone()));
+    }
+
+    fn get(&self, key: ConsensusKey<'_>) -> Option<&PublicKey> {
+        let mut seen = self.0.iter();
+        seen.find_map(|(other, public_key)| other.is(key).then_some(public_key))
+    }
+}
+
 /// Who holds each chain's record, where somebody does.
 pub(super) type Holders = HashMap<ChainId, u32>;
 
@@ -48,16 +62,21 @@ pub(super) fn look_at(config: &Config, findings: &mut Findings) -> Holders {
             findings.error(problem.to_string(), Some(problem.hint()));
         }
     }
-    let mut keys = look_at_keys(config, findings);
-    devices::look_at(config, &mut keys, findings);
+    let mut seen = look_at_keys(config, findings);
+    devices::look_at(config, &mut seen, findings);
     let mut holders = Holders::new();
-    for chain in config
-        .chains
-        .iter()
-        .filter(|chain| is_served(config, chain))
-    {
-        let holder = look_at_record(chain, keys.get(&chain.id), findings);
-        holders.extend(holder.map(|holder| (chain.id.clone(), holder)));
+    for chain in &config.chains {
+        let keys = config.consensus_keys(chain);
+        // The others were told of by the configuration.
+        let is_served = has_node(config, chain) && !keys.is_empty();
+        if !is_served {
+            continue;
+        }
+        look_at_names(config, chain, &keys, &seen, findings);
+        for key in keys {
+            let holder = look_at_record(chain, &key, seen.get(key.key), findings);
+            holders.extend(holder.map(|holder| (chain.id.clone(), holder)));
+        }
         if let Some(hook) = &chain.state_hook {
             look_at_hook(chain, hook, findings);
         }
@@ -67,18 +86,40 @@ pub(super) fn look_at(config: &Config, findings: &mut Findings) -> Holders {
     holders
 }
 
-/// Whether `start` would open the chain. The others were told of by the configuration.
-fn is_served(config: &Config, chain: &chain::Config) -> bool {
-    let has_node = config
-        .validators
-        .iter()
-        .any(|node| node.chain_id == chain.id);
-    has_node && config.consensus_key(&chain.id).is_some()
+fn has_node(config: &Config, chain: &chain::Config) -> bool {
+    let mut nodes = config.validators.iter();
+    nodes.any(|node| node.chain_id == chain.id)
 }
 
-/// Opens every key and shows its public half. Returns the consensus keys that could be opened, by chain.
-fn look_at_keys(config: &Config, findings: &mut Findings) -> HashMap<ChainId, PublicKey> {
-    let mut keys = HashMap::new();
+/// Whether each node names a key that the chain has. One that could not be opened may be it, and was told of.
+fn look_at_names(
+    config: &Config,
+    chain: &chain::Config,
+    keys: &[ChainKey<'_>],
+    seen: &Seen<'_>,
+    findings: &mut Findings,
+) {
+    let opened: Vec<&PublicKey> = keys.iter().filter_map(|key| seen.get(key.key)).collect();
+    let nodes = config.validators.iter();
+    for node in nodes.filter(|node| node.chain_id == chain.id) {
+        let Some(name) = &node.public_key else {
+            continue;
+        };
+        if opened.len() == keys.len() && !opened.iter().any(|key| name.names(key)) {
+            findings.error(
+                format!(
+                    "`public_key` of [[validator]] {} names no key of {}: {name}",
+                    node.addr, chain.id
+                ),
+                Some("write one of the keys above".into()),
+            );
+        }
+    }
+}
+
+/// Opens every key and shows its public half. Returns the consensus keys that could be opened.
+fn look_at_keys<'a>(config: &'a Config, findings: &mut Findings) -> Seen<'a> {
+    let mut seen = Seen(Vec::new());
     for soft in &config.softsign {
         let path = soft.path.display();
         match soft.key_type {
@@ -93,27 +134,36 @@ fn look_at_keys(config: &Config, findings: &mut Findings) -> HashMap<ChainId, Pu
                         let format = chain.and_then(|chain| chain.key_format.as_ref());
                         let shown = format_key(key.signer.public_key(), format);
                         findings.ok(format!("key {path} for {id}: {shown}"));
-                        keys.insert(id.clone(), key.signer.public_key().clone());
                     }
+                    seen.add(ConsensusKey::Softsign(soft), key.signer.public_key());
                 }
                 Err(error) => findings.failed("key: ", &error, key_hint(&error)),
             },
         }
     }
-    keys
+    seen
 }
 
 /// Reads a record without a lock. Returns the process that holds it.
 fn look_at_record(
     chain: &chain::Config,
+    ChainKey { record, .. }: &ChainKey<'_>,
     key: Option<&PublicKey>,
     findings: &mut Findings,
 ) -> Option<u32> {
-    let path = &chain.state_file;
-    let snapshot = match file::inspect(path) {
+    let path = match (key, record.all().as_slice()) {
+        (Some(key), _) => record.find(key),
+        (None, [only]) => Ok(only.clone()),
+        // Which one it is only the key tells, and why it does not was told.
+        (None, _) => return None,
+    };
+    let snapshot = match path.and_then(|path| file::inspect(&path)) {
         Ok(snapshot) => snapshot,
         Err(mut error) => {
             error.chain.get_or_insert_with(|| chain.id.clone());
+            if let Some(key) = key {
+                error = record.told(error, &chain.id, key);
+            }
             findings.failed("", &error, error.hint());
             return None;
         }
@@ -143,6 +193,7 @@ fn look_at_record(
         let error = OpenError {
             path: snapshot.path.clone(),
             chain: Some(chain.id.clone()),
+            key: None,
             problem: Problem::Io {
                 doing: "write",
                 source: error.into(),

@@ -11,9 +11,12 @@ use subtle_encoding::hex;
 use crate::{
     application::logging::Timestamp,
     chain,
-    commands::{Failure, output, state::unknown_chain},
+    commands::{
+        Failure, output,
+        state::target::{find_chain, records},
+    },
     config::Config,
-    keyring::format::format_key,
+    keyring::{format::format_key, key_name::KeyName},
     privval::Step,
     protection::{
         Record,
@@ -21,35 +24,44 @@ use crate::{
     },
 };
 
-/// Shows one chain's record or all; those that cannot be read are told last, as a failure.
-pub(super) fn run(config: &Config, chain: Option<&str>, as_json: bool) -> Result<(), Failure> {
+/// Shows the records of one chain or all; those that cannot be read are told last, as a failure.
+pub(super) fn run(
+    config: &Config,
+    chain: Option<&str>,
+    key: Option<&KeyName>,
+    as_json: bool,
+) -> Result<(), Failure> {
     let chains: Vec<&chain::Config> = match chain {
-        Some(id) => config
-            .chains
-            .iter()
-            .filter(|chain| chain.id.as_str() == id)
-            .collect(),
+        Some(id) => vec![find_chain(config, id)?],
         None => config.chains.iter().collect(),
     };
-    if let (true, Some(id)) = (chains.is_empty(), chain) {
-        return Err(unknown_chain(config, id));
-    }
     let mut text = String::new();
     let mut failures = Vec::new();
     for chain in chains {
-        match file::inspect(&chain.state_file) {
-            Ok(snapshot) if as_json => {
-                let line = to_json(chain, &snapshot);
-                text.push_str(&format!("{line}\n"));
+        for path in records(config, chain) {
+            match file::inspect(&path) {
+                Ok(snapshot) if !is_of(&snapshot, key) => {}
+                Ok(snapshot) if as_json => {
+                    let line = to_json(chain, &snapshot);
+                    text.push_str(&format!("{line}\n"));
+                }
+                Ok(snapshot) => {
+                    let gap = if text.is_empty() { "" } else { "\n" };
+                    text.push_str(&format!("{gap}{}", to_text(chain, &snapshot)));
+                }
+                Err(mut error) => {
+                    error.chain.get_or_insert_with(|| chain.id.clone());
+                    failures.push(Failure::from(error));
+                }
             }
-            Ok(snapshot) => {
-                let gap = if text.is_empty() { "" } else { "\n" };
-                text.push_str(&format!("{gap}{}", to_text(chain, &snapshot)));
-            }
-            Err(mut error) => {
-                error.chain.get_or_insert_with(|| chain.id.clone());
-                failures.push(Failure::from(error));
-            }
+        }
+    }
+    if let Some(key) = key {
+        if !text.is_empty() {
+            // What cannot be read is another key's.
+            failures.clear();
+        } else if failures.is_empty() {
+            failures.push(Failure::new(format!("there is no record of the key {key}")));
         }
     }
     output(&text)?;
@@ -57,6 +69,12 @@ pub(super) fn run(config: &Config, chain: Option<&str>, as_json: bool) -> Result
         .into_iter()
         .reduce(Failure::and)
         .map_or(Ok(()), Err)
+}
+
+/// Whether a record is the one that is asked for.
+fn is_of(snapshot: &Snapshot, key: Option<&KeyName>) -> bool {
+    let owner = snapshot.key.as_ref();
+    key.is_none_or(|name| owner.is_some_and(|owner| name.names(owner)))
 }
 
 /// What a record forbids, in half a sentence.

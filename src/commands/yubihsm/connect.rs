@@ -355,6 +355,11 @@ impl Opened {
         &self.reach.config
     }
 
+    /// Which of the configuration's devices it is.
+    pub(super) fn index(&self) -> usize {
+        self.reach.index
+    }
+
     /// What failed, why, and what to do: a capability that is missing is named, and whose it would be.
     pub(super) fn failed(&mut self, what: &str, error: &DeviceError) -> Failure {
         let hint = self.missing(error, None).or_else(|| error.hint());

@@ -37,6 +37,7 @@ pub(super) fn read<'t>(
                 section: NAME,
                 route,
                 key_type: key_type(entry),
+                state_file: None,
                 place: place.clone(),
             });
         }

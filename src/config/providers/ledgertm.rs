@@ -1,6 +1,8 @@
 //! `[[providers.ledgertm]]`.
 
-use super::{Key, Place, Providers, Route, host_and_port, route_if_any, unknown_value};
+use super::{
+    Key, Place, Providers, Route, STATE_FILE_EXAMPLE, host_and_port, route_if_any, unknown_value,
+};
 use crate::{
     config::{
         problem::Report,
@@ -10,7 +12,8 @@ use crate::{
 };
 
 /// `id` is of 0.4.
-pub(in crate::config) const KEYS: &[&str] = &["chain_ids", "adapter", "serial", "path", "id"];
+pub(in crate::config) const KEYS: &[&str] =
+    &["chain_ids", "adapter", "serial", "path", "state_file", "id"];
 
 pub(in crate::config) const ADAPTER_KEYS: &[&str] = &["type", "addr"];
 
@@ -39,6 +42,7 @@ pub(super) fn read<'t>(
         } else {
             Some(Route::Every)
         };
+        let state_file = section.string("state_file", STATE_FILE_EXAMPLE, report);
         let device = found.ledgers.len();
         let (Some(route), Some(ledger)) = (route, ledger(&section, report)) else {
             continue;
@@ -49,6 +53,7 @@ pub(super) fn read<'t>(
             section: NAME,
             route,
             key_type: KeyType::Consensus,
+            state_file,
             place: Place::Ledger { device },
         });
     }

@@ -1,6 +1,6 @@
 //! `[[providers.softsign]]`.
 
-use super::{Key, Place, Providers, route, unknown_value};
+use super::{Key, Place, Providers, STATE_FILE_EXAMPLE, route, unknown_value};
 use crate::{
     config::{
         problem::Report,
@@ -11,7 +11,14 @@ use crate::{
 };
 
 /// `id` is of 0.0.1 to 0.4.
-pub(in crate::config) const KEYS: &[&str] = &["chain_ids", "key_type", "key_format", "path", "id"];
+pub(in crate::config) const KEYS: &[&str] = &[
+    "chain_ids",
+    "key_type",
+    "key_format",
+    "path",
+    "state_file",
+    "id",
+];
 
 pub(in crate::config) const NAME: &str = "[[providers.softsign]]";
 
@@ -27,6 +34,7 @@ pub(super) fn read<'t>(
 
 fn key<'t>(section: &Section<'t>, report: &mut Report<'_>) -> Option<Key<'t>> {
     let route = route(section, report);
+    let state_file = section.string("state_file", STATE_FILE_EXAMPLE, report);
     let path = section.required_string("path", "\"secrets/consensus.key\"", report);
     let (key_type, scheme) = key_type(section, report).unzip();
     let written = section.string("key_format", "\"base64\"", report);
@@ -54,6 +62,7 @@ fn key<'t>(section: &Section<'t>, report: &mut Report<'_>) -> Option<Key<'t>> {
         section: NAME,
         route: route?,
         key_type: key_type?,
+        state_file,
         place: Place::File {
             path: path?,
             format,

@@ -4,7 +4,9 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use zeroize::Zeroizing;
 
-use super::{Key, Place, Providers, host_and_port, key_type, route, unknown_value};
+use super::{
+    Key, Place, Providers, STATE_FILE_EXAMPLE, host_and_port, key_type, route, unknown_value,
+};
 use crate::{
     config::{
         problem::Report,
@@ -40,7 +42,7 @@ pub(in crate::config) const AUTH_KEYS: &[&str] = &[
 ];
 
 /// `id` is of 0.0.1 to 0.4.
-pub(in crate::config) const KEY_KEYS: &[&str] = &["chain_ids", "key", "type", "id"];
+pub(in crate::config) const KEY_KEYS: &[&str] = &["chain_ids", "key", "type", "state_file", "id"];
 
 pub(in crate::config) const SERVER_KEYS: &[&str] = &["laddr", "cli"];
 
@@ -374,12 +376,14 @@ fn connector_server(
 fn key<'t>(entry: &Section<'t>, device: usize, report: &mut Report<'_>) -> Option<Key<'t>> {
     let route = route(entry, report);
     let key_type = key_type(entry, "type", report);
+    let state_file = entry.string("state_file", STATE_FILE_EXAMPLE, report);
     let key = object_id(entry, "key", report);
     Some(Key {
         at: entry.at,
         section: NAME,
         route: route?,
         key_type: key_type?,
+        state_file,
         place: Place::Hsm { device, key: key? },
     })
 }

@@ -1,6 +1,9 @@
 //! Devices: which is which, and what they can be known not to do.
 
-use super::files::{Files, Role};
+use super::{
+    files::{Files, Role},
+    keys,
+};
 use crate::{
     codec::Family,
     config::{
@@ -43,14 +46,18 @@ pub(super) fn yubihsm(
             PasswordAt::Variable(name) => PasswordSource::Variable((*name).to_owned()),
             PasswordAt::Credential(name) => PasswordSource::Credential((*name).to_owned()),
         };
-        let keys = keys.iter().filter_map(|key| match key.place {
-            Place::Hsm { device, key: id } if device == index => Some(KeyConfig {
-                chain_ids: chain_ids(key),
-                key: id,
-                key_type: key.key_type,
-            }),
-            _ => None,
-        });
+        let mut of_device = Vec::new();
+        for key in keys {
+            match key.place {
+                Place::Hsm { device, key: id } if device == index => of_device.push(KeyConfig {
+                    chain_ids: chain_ids(key),
+                    key: id,
+                    key_type: key.key_type,
+                    state_file: keys::state_file(key, places, files, report),
+                }),
+                _ => {}
+            }
+        }
         configs.push(yubihsm::Config {
             adapter: hsm.adapter.value.clone(),
             serial_number: hsm.serial_number.map(|serial| serial.value),
@@ -58,7 +65,7 @@ pub(super) fn yubihsm(
                 key: hsm.auth_key,
                 password,
             },
-            keys: keys.collect(),
+            keys: of_device,
             connector_server: hsm.connector_server.as_ref().map(|s| s.value.clone()),
         });
     }
@@ -66,20 +73,25 @@ pub(super) fn yubihsm(
 }
 
 /// `[[providers.ledgertm]]`.
-pub(super) fn ledgertm(ledgers: &[Ledger], keys: &[Key<'_>]) -> Vec<ledgertm::Config> {
-    let of = |index: usize| {
+pub(super) fn ledgertm(
+    ledgers: &[Ledger],
+    keys: &[Key<'_>],
+    places: &Places,
+    files: &mut Files,
+    report: &mut Report<'_>,
+) -> Vec<ledgertm::Config> {
+    let mut configs = Vec::new();
+    for (index, ledger) in ledgers.iter().enumerate() {
         let key = keys
             .iter()
             .find(|key| matches!(key.place, Place::Ledger { device } if device == index));
-        key.map(chain_ids).unwrap_or_default()
-    };
-    let configs = ledgers.iter().enumerate();
-    configs
-        .map(|(index, ledger)| ledgertm::Config {
-            chain_ids: of(index),
+        configs.push(ledgertm::Config {
+            chain_ids: key.map(chain_ids).unwrap_or_default(),
             adapter: ledger.adapter.clone(),
-        })
-        .collect()
+            state_file: key.and_then(|key| keys::state_file(key, places, files, report)),
+        });
+    }
+    configs
 }
 
 fn chain_ids(key: &Key<'_>) -> Vec<ChainId> {

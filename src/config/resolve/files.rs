@@ -10,7 +10,10 @@ use crate::config::{
 /// What a file is for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Role {
+    /// A chain's.
     State,
+    /// A key's own; it may be the chain's as well, which is then no other key's.
+    StateOfKey,
     Key,
     Identity,
     Password,
@@ -38,7 +41,13 @@ impl Files {
             };
             let line = report.line(*first_at);
             match (first_role, role) {
-                (Role::State, Role::State) => report
+                (Role::State, Role::StateOfKey) if first_chain == chain => {
+                    seen.insert(identity, file);
+                }
+                (Role::StateOfKey, Role::StateOfKey) if first_chain == chain => report
+                    .error(*at, format!("two keys of chain {chain} share one state file"))
+                    .remedy(format!("give each key a state_file of its own (the other is in line {line})")),
+                (Role::State | Role::StateOfKey, Role::State | Role::StateOfKey) => report
                     .error(*at, format!("chains {first_chain} and {chain} share one state file"))
                     .remedy(format!("give each chain a state_file of its own (the other is in line {line})")),
                 (Role::Key, Role::Key)
@@ -51,7 +60,7 @@ impl Files {
                 | (Role::Key | Role::Identity, Role::Password) => report
                     .error(*at, format!("a key and a password in one file (the other is in line {line})"))
                     .remedy("give each a file of its own"),
-                (Role::State, _) | (_, Role::State) => report
+                (Role::State | Role::StateOfKey, _) | (_, Role::State | Role::StateOfKey) => report
                     .error(*at, format!("a secret and a state record in one file (the other is in line {line})"))
                     .remedy("give each a file of its own"),
             }

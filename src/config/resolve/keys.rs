@@ -1,6 +1,6 @@
 //! Which key signs for which chain.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::PathBuf};
 
 use super::files::{Files, Role};
 use crate::{
@@ -67,14 +67,14 @@ pub(super) fn route_ledgers(keys: &mut [Key<'_>], registered: &[ChainId], report
     }
 }
 
-/// One consensus key for every chain that is validated, and at most one for the others.
+/// A consensus key for every chain that is validated, and none twice.
 pub(super) fn check(
     draft: &Draft<'_>,
     validators: &[Option<Located<ChainId>>],
     registered: &[ChainId],
     report: &mut Report<'_>,
 ) {
-    let mut holders: HashMap<&ChainId, &Key<'_>> = HashMap::new();
+    let mut holders: HashMap<&ChainId, Vec<&Key<'_>>> = HashMap::new();
     for key in &draft.keys {
         let ids = key.chains();
         for (index, id) in ids.iter().enumerate() {
@@ -90,7 +90,7 @@ pub(super) fn check(
                     )
                     .remedy("remove one of them");
             } else if key.key_type == KeyType::Consensus {
-                second_key(&mut holders, key, id, report);
+                same_key(holders.entry(&id.value).or_default(), key, id, report);
             }
         }
     }
@@ -143,31 +143,46 @@ fn check_validators_have_keys(
     }
 }
 
-fn second_key<'k>(
-    holders: &mut HashMap<&'k ChainId, &'k Key<'k>>,
+/// Complains of a key that a chain has already; else adds it.
+fn same_key<'k>(
+    holders: &mut Vec<&'k Key<'k>>,
     key: &'k Key<'k>,
-    id: &'k Located<ChainId>,
+    id: &Located<ChainId>,
     report: &mut Report<'_>,
 ) {
-    let Some(first) = holders.get(&id.value) else {
-        holders.insert(&id.value, key);
-        return;
-    };
-    let line = report.line(first.at);
-    let same = first.place.is(&key.place);
-    let (what, hint) = if same {
-        ("the same key again", "remove one of the two")
-    } else {
-        (
-            "a second consensus key",
-            "a chain has one: take it out of the chain_ids of the other",
-        )
-    };
-    let what = format!(
-        "{what} for chain {} (the first is in {}, line {line})",
-        id.value, first.section
-    );
-    report.error(id.at, what).remedy(hint);
+    let first = holders.iter().find(|other| other.place.is(&key.place));
+    if let Some(first) = first {
+        let line = report.line(first.at);
+        let what = format!(
+            "the same key again for chain {} (the first is in {}, line {line})",
+            id.value, first.section
+        );
+        report.error(id.at, what).remedy("remove one of the two");
+    }
+    holders.push(key);
+}
+
+/// The record of a key's own, where it has one.
+pub(super) fn state_file(
+    key: &Key<'_>,
+    places: &Places,
+    files: &mut Files,
+    report: &mut Report<'_>,
+) -> Option<PathBuf> {
+    let written = key.state_file?;
+    if key.chains().len() > 1 {
+        let what = format!(
+            "`state_file` in {} of a key for several chains: each needs a record of its own",
+            key.section
+        );
+        report
+            .error(written.at, what)
+            .remedy("remove it: the records are found by the state_file of each [[chain]]");
+    }
+    let path = places.locate("state_file", written, report);
+    let chain = key.chains().first().map_or("", |id| id.value.as_str());
+    files.add(Role::StateOfKey, chain, written.at, &path);
+    Some(path)
 }
 
 /// `[[providers.softsign]]`.
@@ -192,12 +207,14 @@ pub(super) fn softsign(
         if let Some(first) = ids.first() {
             files.add(Role::Key, first.as_str(), path.at, &located);
         }
+        let state_file = state_file(key, places, files, report);
         configs.push(softsign::Config {
             chain_ids: ids,
             key_type: key.key_type,
             scheme: *scheme,
             key_format: *format,
             path: located,
+            state_file,
         });
     }
     configs

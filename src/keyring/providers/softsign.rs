@@ -39,6 +39,8 @@ pub struct Config {
     pub key_format: Option<FileFormat>,
     /// The key file.
     pub path: PathBuf,
+    /// The file that is this key's record alone; `None`: it is found by the chain's `state_file`.
+    pub state_file: Option<PathBuf>,
 }
 
 /// `key_format` of a soft key file.

@@ -4,8 +4,13 @@ use super::*;
 use crate::{
     chain::Attempt,
     crypto::Algorithm,
+    keyring::format::{KeyFormat, format_key},
+    kms::opening::candidates::AskDevice,
     privval::ChainId,
-    protection::{Record, store::file},
+    protection::{
+        Record,
+        store::file::{self, RecordPath, Whose},
+    },
 };
 
 #[derive(Default)]
@@ -55,7 +60,11 @@ impl Home {
     }
 
     fn key(&self) -> Key {
-        let path = self.directory.path().join("key");
+        self.key_named("key")
+    }
+
+    fn key_named(&self, name: &str) -> Key {
+        let path = self.directory.path().join(name);
         softsign::generate(Algorithm::Ed25519, &path).expect("a new file");
         softsign::open(&softsign::Config {
             chain_ids: Vec::new(),
@@ -63,6 +72,7 @@ impl Home {
             scheme: None,
             key_format: None,
             path,
+            state_file: None,
         })
         .expect("as it was made")
     }
@@ -81,7 +91,29 @@ impl Home {
 
     fn wait_for(&self, ask: AskDevice) -> Served {
         let sink: Arc<dyn Sink> = self.told.clone();
-        wait_for(&self.chain(), ask, &sink, Arc::new(()))
+        wait_for(
+            &self.chain(),
+            self.candidates(vec![ask], &[]),
+            &sink,
+            Arc::new(()),
+        )
+    }
+
+    fn candidates(&self, devices: Vec<AskDevice>, names: &[&str]) -> Candidates {
+        let record = RecordPath {
+            state_file: self.chain().state_file,
+            whose: Whose::First,
+            one_of_several: !names.is_empty(),
+        };
+        let names = names.iter().map(|name| name.parse().expect("a name"));
+        Candidates {
+            devices: devices
+                .into_iter()
+                .map(|ask| (ask, record.clone()))
+                .collect(),
+            names: names.collect(),
+            failed: None,
+        }
     }
 }
 
@@ -143,7 +175,7 @@ fn a_device_counts_as_looked_for_after_the_first_try_whatever_comes_of_it() {
         let sink: Arc<dyn Sink> = home.told.clone();
         let served = wait_for(
             &home.chain(),
-            away_for(tries, no_key),
+            home.candidates(vec![away_for(tries, no_key)], &[]),
             &sink,
             looked.clone(),
         );
@@ -188,4 +220,49 @@ fn a_device_that_comes_without_the_key_stops_that_chain() {
     }
     assert!(matches!(served.try_open(), Attempt::Failed));
     assert_eq!(home.told.how_often("it has no key 9"), 1);
+}
+
+fn hex_of(key: &Key) -> String {
+    format_key(key.signer.public_key(), Some(&KeyFormat::Hex))
+}
+
+#[test]
+fn of_several_devices_the_one_with_the_named_key_is_waited_for_and_no_other_is_asked_twice() {
+    let home = Home::new();
+    let (other, meant) = (home.key_named("other"), home.key_named("meant"));
+    home.make_record(&meant);
+    let public = meant.signer.public_key().clone();
+    let name = hex_of(&meant);
+    let mut asked = 0;
+    let wrong: AskDevice = Box::new(move || {
+        asked += 1;
+        assert!(asked < 2, "it has another key");
+        Ok(other.clone())
+    });
+    let right = away_for(2, move || Ok(meant.clone()));
+    let candidates = home.candidates(vec![wrong, right], &[&name]);
+    let sink: Arc<dyn Sink> = home.told.clone();
+    let served = wait_for(&home.chain(), candidates, &sink, Arc::new(()));
+    for _ in 0..2 {
+        assert!(matches!(served.try_open(), Attempt::NotYet));
+    }
+    match served.try_open() {
+        Attempt::Open(chain) => assert_eq!(*chain.public_key(), public),
+        other => unreachable!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_name_that_no_key_has_stops_that_chain_and_says_so() {
+    let home = Home::new();
+    let (here, meant) = (home.key_named("here"), home.key_named("meant"));
+    home.make_record(&here);
+    let name = hex_of(&meant);
+    let device = away_for(1, move || Ok(here.clone()));
+    let candidates = home.candidates(vec![device], &[&name]);
+    let sink: Arc<dyn Sink> = home.told.clone();
+    let served = wait_for(&home.chain(), candidates, &sink, Arc::new(()));
+    assert!(matches!(served.try_open(), Attempt::NotYet));
+    assert!(matches!(served.try_open(), Attempt::Failed));
+    assert_eq!(home.told.how_often(&name), 1);
 }

@@ -30,6 +30,7 @@ use crate::{
 mod error;
 mod header;
 mod lock;
+mod of_key;
 mod operator;
 mod place;
 mod region;
@@ -38,6 +39,7 @@ mod text;
 
 pub use self::{
     error::{OpenError, Problem},
+    of_key::{RecordPath, Whose},
     operator::{Change, Snapshot, import, inspect, raise},
 };
 
@@ -508,6 +510,7 @@ fn at(path: &Path, chain: Option<&ChainId>, problem: Problem) -> OpenError {
     OpenError {
         path: path.to_owned(),
         chain: chain.cloned(),
+        key: None,
         problem,
     }
 }

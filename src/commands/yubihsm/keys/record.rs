@@ -7,8 +7,14 @@ use clap::Args;
 use crate::{
     chain,
     commands::{Failure, note, state, yubihsm::connect::Opened},
+    config::{ChainKey, ConsensusKey},
     crypto::PublicKey,
-    protection::{Record, store::file, unix_now},
+    privval::ChainId,
+    protection::{
+        Record,
+        store::file::{self, RecordPath, Whose},
+        unix_now,
+    },
 };
 
 /// Of a key that is not in the device yet and brings its own ID: no object has this one.
@@ -40,8 +46,41 @@ enum Source<'a> {
 
 /// A record that will be made once the key is in the device, or the reason why none is.
 pub(super) struct Making<'a> {
-    chain: Option<chain::Config>,
+    chain: Option<Place>,
     source: Source<'a>,
+}
+
+/// A chain, and where the record of the imported key is looked for.
+struct Place {
+    id: ChainId,
+    record: RecordPath,
+}
+
+impl Place {
+    fn new(hsm: &Opened, chain: &chain::Config, id: u16) -> Self {
+        let mut keys = hsm.config().consensus_keys(chain);
+        let is_it = |key: &ChainKey<'_>| match key.key {
+            ConsensusKey::YubiHsm { index, key, .. } => index == hsm.index() && key.key == id,
+            ConsensusKey::Softsign(_) | ConsensusKey::Ledger { .. } => false,
+        };
+        let record = match keys.iter().position(is_it) {
+            Some(place) => keys.swap_remove(place).record,
+            // A key that the configuration does not name yet, beside those that it names.
+            None => RecordPath {
+                state_file: chain.state_file.clone(),
+                whose: if keys.is_empty() {
+                    Whose::First
+                } else {
+                    Whose::Later
+                },
+                one_of_several: !keys.is_empty(),
+            },
+        };
+        Self {
+            id: chain.id.clone(),
+            record,
+        }
+    }
 }
 
 impl NewRecord {
@@ -54,7 +93,10 @@ impl NewRecord {
         };
         let named = self.chain.clone().or_else(|| hsm.only_chain_of(id));
         let chain = match &named {
-            Some(id) => Some(state::find_chain(hsm.config(), id)?.clone()),
+            Some(name) => {
+                let chain = state::find_chain(hsm.config(), name)?;
+                Some(Place::new(hsm, chain, id))
+            }
             None => None,
         };
         match (&source, &chain) {
@@ -83,22 +125,22 @@ impl NewRecord {
 impl Making<'_> {
     /// Makes the record, or says that there is none. `key`: as records have it.
     pub(super) fn finish(self, key: Option<&PublicKey>) -> Result<(), Failure> {
-        let Some(chain) = self.chain else {
+        let Some(Place { id, record }) = self.chain else {
             note(
                 "no record was made: this key may have signed; once the configuration names its chain: `tmkms state import CHAIN FILE`, or `tmkms state init CHAIN --height H`",
             );
             return Ok(());
         };
-        let (path, id) = (&chain.state_file, &chain.id);
-        let exists = path.symlink_metadata().is_ok();
         if matches!(self.source, Source::Nothing) {
-            note(&if exists {
-                format!("the record {} stays as it is", path.display())
-            } else {
-                format!(
-                    "no record was made: this key may have signed; `tmkms state import {id} FILE`, or `tmkms state init {id} --height H`"
-                )
-            });
+            let found = key.and_then(|key| record.find(key).ok());
+            note(
+                &match found.filter(|path| path.symlink_metadata().is_ok()) {
+                    Some(path) => format!("the record {} stays as it is", path.display()),
+                    None => format!(
+                        "no record was made: this key may have signed; `tmkms state import {id} FILE`, or `tmkms state init {id} --height H`"
+                    ),
+                },
+            );
             return Ok(());
         }
         let key = key.ok_or_else(|| {
@@ -106,6 +148,8 @@ impl Making<'_> {
                 "the key is in the device, and this version makes no record for its algorithm",
             )
         })?;
+        let (path, id) = (record.find(key)?, &id);
+        let (path, exists) = (path.as_path(), path.symlink_metadata().is_ok());
         let change = match self.source {
             Source::File(source) => file::import(path, id, key, source),
             Source::Height(height) if exists => {

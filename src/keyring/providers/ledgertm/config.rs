@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use std::path::PathBuf;
+
 use crate::privval::ChainId;
 
 /// `[[providers.ledgertm]]`: one Ledger. Its app has one key, at a fixed derivation path.
@@ -11,6 +13,8 @@ pub struct Config {
     pub chain_ids: Vec<ChainId>,
     /// How it is reached.
     pub adapter: Adapter,
+    /// The file that is this key's record alone; `None`: it is found by the chain's `state_file`.
+    pub state_file: Option<PathBuf>,
 }
 
 /// `adapter` of a Ledger, with what tells it from others.

@@ -76,6 +76,12 @@ impl Standing {
         (height >= 1).then_some(Self { height, round })
     }
 
+    /// The height, at least 1.
+    #[must_use]
+    pub fn height(self) -> i64 {
+        self.height
+    }
+
     /// A proposal there, on no block of no chain: length prefix first.
     fn sign_bytes(self) -> Vec<u8> {
         let bytes = canonical::encode(&canonical::Fields {

@@ -259,6 +259,8 @@ pub struct KeyConfig {
     pub key: u16,
     /// What it is used for. Its algorithm is the device's to tell: an Ed25519 or secp256k1 consensus key, a secp256k1 account key.
     pub key_type: KeyType,
+    /// The file that is this key's record alone; `None`: it is found by the chain's `state_file`.
+    pub state_file: Option<PathBuf>,
 }
 
 /// `connector_server`: what a yubihsm-connector serves, so that other programs can use the device while `start` holds it.

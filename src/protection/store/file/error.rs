@@ -2,6 +2,8 @@
 
 use std::{fmt, io, path::PathBuf};
 
+use subtle_encoding::hex;
+
 use crate::privval::ChainId;
 
 /// A record that cannot be used. Nothing was signed, and no floor was lowered.
@@ -11,6 +13,8 @@ pub struct OpenError {
     pub path: PathBuf,
     /// The chain, where it is known.
     pub chain: Option<ChainId>,
+    /// The address of the key, where the chain has several.
+    pub key: Option<[u8; 20]>,
     /// What is wrong.
     pub problem: Problem,
 }
@@ -44,6 +48,13 @@ pub enum Problem {
         /// The chain's key.
         expected: String,
     },
+    /// The key has two records: this one and one beside it.
+    TwoRecords {
+        /// The other.
+        beside: PathBuf,
+    },
+    /// The chain has several keys, and the record does not say of which it is.
+    Unowned,
     /// A later version of tmkms wrote it; the number of its format.
     NewerFormat(String),
     /// The file is a copy of a record, perhaps an old one.
@@ -84,6 +95,14 @@ impl OpenError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let chain = self.chain.as_ref().map_or("CHAIN", ChainId::as_str);
+        // As it is typed after a command.
+        let chain = match self.key {
+            None => chain.to_owned(),
+            Some(address) => format!(
+                "{chain} --key {}",
+                String::from_utf8_lossy(&hex::encode_upper(address))
+            ),
+        };
         let path = self.path.display();
         let init = format!(
             "`tmkms state init {chain} --height H`, H being no lower than any height that this key has signed"
@@ -104,6 +123,12 @@ impl OpenError {
             }
             Problem::WrongChain { .. } | Problem::WrongKey { .. } => format!(
                 "give this chain and key a `state_file` of their own, then `tmkms state init {chain} [--height H]`"
+            ),
+            Problem::TwoRecords { .. } => {
+                format!("`tmkms state show {chain}` prints both: move the lower one away")
+            }
+            Problem::Unowned => format!(
+                "give the key that signed with it `state_file = \"{path}\"` of its own, beside its chain_ids"
             ),
             Problem::NewerFormat(_) => "start the version of tmkms that wrote it".to_owned(),
             Problem::Copied => format!(
@@ -172,6 +197,15 @@ impl fmt::Display for OpenError {
             Problem::WrongKey { found, expected } => write!(
                 f,
                 "the state record {path} belongs to the public key {found}; the chain's key is {expected}"
+            ),
+            Problem::TwoRecords { beside } => write!(
+                f,
+                "there are two state records of one key: {path} and {}",
+                beside.display()
+            ),
+            Problem::Unowned => write!(
+                f,
+                "the state record {path} does not say of which of the chain's keys it is"
             ),
             Problem::NewerFormat(format) => write!(
                 f,

@@ -9,6 +9,7 @@
 
 mod failing;
 mod keeping;
+mod keys_of_one_chain;
 mod opening;
 mod power;
 mod repeating;
