@@ -101,9 +101,9 @@ fn keys(source: &str, array: &str) -> Vec<String> {
     let text = fs::read_to_string(root().join(source)).unwrap();
     let start = text.find(array).unwrap();
     let list = text.get(start..).unwrap();
-    let list = list
-        .get(list.find("= &[").unwrap() + 4..list.find("];").unwrap())
-        .unwrap();
+    let (_, value) = list.split_once('=').unwrap();
+    let (_, list) = value.split_once("&[").unwrap();
+    let (list, _) = list.split_once("];").unwrap();
     list.split(',')
         .map(|key| key.trim().trim_matches('"').to_owned())
         .filter(|key| !key.is_empty())

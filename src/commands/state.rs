@@ -191,11 +191,13 @@ fn init(target: &Target<'_>, floor: &OptionalFloor) -> Result<(), Failure> {
     let (id, path) = (&target.chain.id, path.as_path());
     if let (None, Some(other)) = (floor.height, target.another_record(&key, path)) {
         // "Never signed" is not true of it.
-        let what = format!("this key has a record already: {}", other.display());
-        return Err(Failure::new(what).hint(format!(
-            "where {} is to be its place: `tmkms state import {id} {}`, and move that one away; or `--height H`",
-            path.display(), other.display()
-        )));
+        let (place, other) = (path.display(), other.display());
+        let chain = target.as_typed(&key);
+        return Err(
+            Failure::new(format!("this key has a record already: {other}")).hint(format!(
+                "where {place} is to be its place: `tmkms state import {chain} {other}`, and move that one away; or `--height H`"
+            )),
+        );
     }
     file::create(path, id, &key, &record).map_err(|error| {
         let directory = path

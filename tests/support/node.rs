@@ -154,12 +154,25 @@ impl NodeHome {
         genesis["validators"] = read(first)["validators"].take();
         let text = serde_json::to_vec_pretty(&genesis).expect("JSON can be written");
         std::fs::write(self.path("config/genesis.json"), text).expect("our own directory");
-        std::fs::remove_file(self.path("config/priv_validator_key.json")).expect("init wrote it");
+        self.take_key();
     }
 
-    /// Makes this home a second node of `first`'s chain, with the same validator and connected to it.
+    /// Makes the validator of `other` a second one of this chain, of the same power.
+    pub fn add_validator_of(&self, other: &Self) {
+        let read = |home: &Self| -> Value {
+            let text = std::fs::read(home.path("config/genesis.json")).expect("both homes exist");
+            serde_json::from_slice(&text).expect("init writes JSON")
+        };
+        let (mut genesis, theirs) = (read(self), read(other));
+        let validators = genesis["validators"].as_array_mut().expect("a list");
+        validators.push(theirs["validators"][0].clone());
+        let text = serde_json::to_vec_pretty(&genesis).expect("JSON can be written");
+        std::fs::write(self.path("config/genesis.json"), text).expect("our own directory");
+    }
+
+    /// Makes this home a second node of `first`'s chain, with its validators and connected to it.
     pub fn join(&self, first: &Self) {
-        self.share_validator(first);
+        self.take_key();
         std::fs::copy(
             first.path("config/genesis.json"),
             self.path("config/genesis.json"),

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use subtle_encoding::hex;
+
 use crate::{
     chain,
     commands::{Failure, consensus_key},
@@ -62,6 +64,16 @@ impl<'a> Target<'a> {
             Some(name) => no_such_key(self.chain, name),
             None => Failure::new(format!("chain {id} has no key")),
         }))
+    }
+
+    /// What stands for the record in a command.
+    pub(super) fn as_typed(&self, key: &PublicKey) -> String {
+        let id = &self.chain.id;
+        if self.keys.len() < 2 {
+            return id.to_string();
+        }
+        let address = hex::encode_upper(key.address());
+        format!("{id} --key {}", String::from_utf8_lossy(&address))
     }
 
     /// A record of this key in another place than its own, where the configuration once named that.
