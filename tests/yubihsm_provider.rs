@@ -32,6 +32,7 @@ use tmkms::{
             yubihsm::{
                 Algorithm, Audit, Capabilities, Config, ConnectorServer, Device, DeviceOption,
                 Domains, Filter, Hsm, Label, NewObject, ObjectType, StaticKeys,
+                transport::{Transport, http::Http},
             },
         },
     },
@@ -491,6 +492,33 @@ fn other_programs_reach_the_device_through_us_and_votes_go_first() {
     simulator.device().lose_sessions();
     assert!(guests[0].echo(b"?").is_err());
     running.sign("a vote").unwrap();
+}
+
+#[test]
+fn a_guest_that_takes_our_session_for_its_own_does_not_end_it() {
+    let simulator = with_key();
+    let mut config = config(of(&simulator, LONG), 1, "password");
+    let laddr = free_address();
+    config.connector_server = Some(ConnectorServer { laddr, cli: None });
+    let running = Running::with(&config);
+    running.sign("a vote").unwrap();
+    let sessions = || simulator.device().count(command::CREATE_SESSION);
+    let before = sessions();
+    let mut guest = Http::new("127.0.0.1".into(), laddr.port());
+    // Whatever number ours has; and the way into a session that is open.
+    for number in 0..16 {
+        for (asked, length) in [
+            (command::SESSION_MESSAGE, 25),
+            (command::AUTHENTICATE_SESSION, 17),
+        ] {
+            let mut message = vec![asked, 0, length, number];
+            message.resize(3 + usize::from(length), 7);
+            let answer = guest.exchange(&message, Instant::now() + LONG).unwrap();
+            assert_eq!(answer, [0x7f, 0, 1, 0x03], "{number}");
+        }
+    }
+    running.sign("another").unwrap();
+    assert_eq!(sessions(), before);
 }
 
 /// `tests/interop/yubihsm/life.py` ends with a reset, which takes our session, our key and the device for a while.

@@ -144,11 +144,16 @@ impl Device {
         Ok(self.command(Command::ECHO, data)?.to_vec())
     }
 
-    /// Carries another program's message as it is, and the answer to it. Other sessions are not disturbed.
+    /// Carries another program's message as it is, and the answer to it. Other sessions are not disturbed, and nor is this one: a
+    /// program whose session was forgotten does not know that its number is ours now, and the device ends a session whose message has
+    /// a wrong MAC.
     ///
     /// # Errors
     /// `DeviceError::Transport`; this session is over then.
     pub fn carry(&mut self, message: &[u8], deadline: Instant) -> Result<Vec<u8>, DeviceError> {
+        if self.session.is_named_by(message) {
+            return Ok(scp03::invalid_session());
+        }
         let answer = self.transport.exchange(message, deadline);
         Ok(answer.inspect_err(|_| self.alive = false)?)
     }

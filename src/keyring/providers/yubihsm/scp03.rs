@@ -188,6 +188,13 @@ impl Session {
         }
     }
 
+    /// Whether a message, of whoever it is, says that it belongs to this session.
+    pub(super) fn is_named_by(&self, message: &[u8]) -> bool {
+        let (command, number) = (message.first(), message.get(HEADER));
+        let in_sessions = [Command::SESSION_MESSAGE, Command::AUTHENTICATE_SESSION];
+        in_sessions.iter().any(|one| command == Some(&one.0)) && number == Some(&self.number)
+    }
+
     /// How many messages it has carried.
     pub(super) fn messages(&self) -> u64 {
         self.counter
@@ -270,6 +277,11 @@ pub(super) fn message(command: Command, payload: &[u8]) -> Vec<u8> {
     let mut message = header_of(command, payload.len()).to_vec();
     message.extend_from_slice(payload);
     message
+}
+
+/// What the device says of a session that it does not know.
+pub(super) fn invalid_session() -> Vec<u8> {
+    vec![ERROR, 0, 1, 0x03]
 }
 
 /// The payload of an answer that came outside of a session, or the status in it.
