@@ -1,7 +1,6 @@
 //! One thread per `[[validator]]`: dial, serve, back off, repeat.
 
 use std::{
-    any::Any,
     convert::Infallible,
     fmt::Write as _,
     io,
@@ -163,7 +162,10 @@ impl Serving {
                     self.wait_after(&error)
                 }
                 Err(panic) => {
-                    self.tell_end(&format!("internal crash: {}", panic_text(panic.as_ref())));
+                    self.tell_end(&format!(
+                        "internal crash: {}",
+                        event::panic_text(panic.as_ref())
+                    ));
                     REDIAL
                 }
             };
@@ -182,7 +184,10 @@ impl Serving {
                 Ok(Attempt::Failed) => return None,
                 Ok(Attempt::NotYet) => {}
                 Err(panic) => {
-                    self.tell_end(&format!("internal crash: {}", panic_text(panic.as_ref())));
+                    self.tell_end(&format!(
+                        "internal crash: {}",
+                        event::panic_text(panic.as_ref())
+                    ));
                 }
             }
             if self.client.shutdown.wait(jittered(wait)) {
@@ -335,11 +340,4 @@ fn with_hint(error: &SessionError) -> String {
         let _ = write!(text, " (hint: {hint})");
     }
     text
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
-    let owned = panic.downcast_ref::<String>().map(String::as_str);
-    owned
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("no message")
 }

@@ -1,6 +1,6 @@
 //! Everything worth telling, as data. Sinks make log lines (later metrics) of it, after the reply has left.
 
-use std::{error::Error, fmt::Write as _, sync::Arc, time::Duration};
+use std::{any::Any, error::Error, fmt::Write as _, sync::Arc, time::Duration};
 
 /// Something that happened, with what an operator needs to understand it.
 #[derive(Clone, Debug)]
@@ -168,6 +168,15 @@ pub fn in_one_line(error: &dyn Error) -> String {
         cause = source.source();
     }
     text
+}
+
+/// What a panic that was caught said.
+#[must_use]
+pub fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let owned = panic.downcast_ref::<String>().map(String::as_str);
+    owned
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message")
 }
 
 /// Tells nobody; for commands that only look.

@@ -9,7 +9,10 @@
 mod ledger;
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -63,13 +66,9 @@ impl Bench {
     fn new(simulator: Simulator) -> Self {
         let told = Arc::new(Told::default());
         let shutdown = Shutdown::new();
-        let adapter = Adapter::Tcp {
-            host: "127.0.0.1".into(),
-            port: simulator.port(),
-        };
         let sink: Arc<dyn Sink> = told.clone();
         Self {
-            ledger: Ledger::start(&adapter, &sink, &shutdown).unwrap(),
+            ledger: Ledger::start(&adapter(&simulator), &sink, &shutdown).unwrap(),
             simulator,
             told,
             shutdown,
@@ -103,6 +102,13 @@ impl Bench {
             assert!(start.elapsed() < PATIENCE, "no {what:?} in\n{told}");
             thread::sleep(Duration::from_millis(5));
         }
+    }
+}
+
+fn adapter(simulator: &Simulator) -> Adapter {
+    Adapter::Tcp {
+        host: "127.0.0.1".into(),
+        port: simulator.port(),
     }
 }
 
@@ -464,4 +470,24 @@ fn the_device_is_let_go_with_the_last_key() {
         assert!(start.elapsed() < PATIENCE, "the device is still held");
         thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Panics when it is told something for the first time.
+struct Fragile(AtomicBool);
+
+impl Sink for Fragile {
+    fn tell(&self, _: &Event) {
+        assert!(self.0.swap(true, Ordering::SeqCst), "as this test wants it");
+    }
+}
+
+#[test]
+fn a_panic_in_the_devices_thread_is_not_the_end_of_its_chain() {
+    let mut bench = Bench::new(Simulator::start(Person::Confirms));
+    let sink = Arc::new(Fragile(AtomicBool::new(false)));
+    let told: Arc<dyn Sink> = sink.clone();
+    bench.ledger = Ledger::start(&adapter(&bench.simulator), &told, &bench.shutdown).unwrap();
+    let chain = bench.chain("c-1");
+    prevote_until_signed(&chain, 5);
+    assert!(sink.0.load(Ordering::SeqCst));
 }

@@ -6,149 +6,36 @@
     reason = "a test fails by panicking"
 )]
 
-mod support;
-
+#[path = "support/yubihsm_running.rs"]
+mod running;
 #[path = "support/yubihsm/mod.rs"]
 mod simulator;
 #[path = "support/yubihsm_target.rs"]
 mod target;
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
 
+use running::{KEY, PATIENCE, Running, admin, eventually, new_key, raw, start, with_key};
 use simulator::{Fault, Options, Simulator, codes::command};
-use target::{LONG, Target, config, credentials, http, of};
+use target::{LONG, Target, config, of};
 use tmkms::{
-    crypto::Signature,
     event::{Event, Sink},
-    keyring::{
-        Key, SignerError,
-        providers::{
-            ProviderError,
-            yubihsm::{
-                Algorithm, Audit, Capabilities, Config, ConnectorServer, Device, DeviceOption,
-                Domains, Filter, Hsm, Label, NewObject, ObjectType, StaticKeys,
-                transport::{Transport, http::Http},
-            },
+    keyring::providers::{
+        ProviderError,
+        yubihsm::{
+            Algorithm, Audit, Capabilities, DeviceOption, Hsm, NewObject, ObjectType, StaticKeys,
         },
     },
-    privval::{RawBytes, canonical},
     protection::RawPermit,
     shutdown::Shutdown,
 };
-
-const KEY: u16 = 0x7a01;
-
-/// How long a test waits for what must come.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Keeps what was told.
-#[derive(Default)]
-struct Told(Mutex<Vec<String>>);
-
-impl Sink for Told {
-    fn tell(&self, event: &Event) {
-        let text = match event {
-            Event::Warning { subject, text } => format!("{subject}: {text}"),
-            Event::Notice { text } => text.clone(),
-            other => format!("{other:?}"),
-        };
-        self.0.lock().unwrap().push(text);
-    }
-}
-
-impl Told {
-    fn count(&self, part: &str) -> usize {
-        let told = self.0.lock().unwrap();
-        told.iter().filter(|text| text.contains(part)).count()
-    }
-}
-
-/// A provider over a device that has one Ed25519 key.
-struct Running {
-    hsm: Hsm,
-    key: Key,
-    told: Arc<Told>,
-    shutdown: Shutdown,
-}
-
-impl Running {
-    fn over(simulator: &Simulator) -> Self {
-        Self::with(&config(of(simulator, LONG), 1, "password"))
-    }
-
-    fn with(config: &Config) -> Self {
-        let (hsm, told, shutdown) = start(config);
-        let key = hsm.key(KEY, PATIENCE).unwrap();
-        Self {
-            hsm,
-            key,
-            told,
-            shutdown,
-        }
-    }
-
-    fn sign(&self, text: &str) -> Result<Signature, SignerError> {
-        let raw = raw(text);
-        let permit = RawPermit::for_raw_bytes(&raw);
-        let signature = self.key.signer.sign(permit.sign_bytes())?;
-        let public = self.key.signer.public_key();
-        assert!(public.verifies(raw.sign_bytes(), &signature), "{text}");
-        Ok(signature)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.shutdown.request();
-    }
-}
-
-fn start(config: &Config) -> (Hsm, Arc<Told>, Shutdown) {
-    let told = Arc::new(Told::default());
-    let sink: Arc<dyn Sink> = told.clone();
-    let shutdown = Shutdown::new();
-    let hsm = Hsm::start(config, &sink, &shutdown).unwrap();
-    (hsm, told, shutdown)
-}
-
-/// Bytes outside of consensus: they get their permit without a record.
-fn raw(text: &str) -> RawBytes {
-    canonical::bare_bytes(text.as_bytes()).unwrap()
-}
-
-fn new_key(capabilities: Capabilities) -> NewObject {
-    NewObject {
-        id: KEY,
-        label: Label::new(target::LABEL),
-        domains: Domains::ONE,
-        capabilities,
-    }
-}
-
-fn admin(simulator: &Simulator) -> Device {
-    Device::open(&of(simulator, LONG), None, &credentials(1, "password")).unwrap()
-}
-
-fn with_key() -> Simulator {
-    let simulator = Simulator::start(Options::default());
-    let new = new_key(Capabilities::SIGN_EDDSA);
-    let made = admin(&simulator).generate_asymmetric_key(&new, Algorithm::ED25519);
-    made.unwrap();
-    simulator
-}
-
-fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "not in time: {what}");
-        thread::sleep(Duration::from_millis(10));
-    }
-}
 
 #[test]
 fn a_key_in_a_device_signs_and_the_session_is_closed_at_the_end() {
@@ -449,124 +336,7 @@ fn another_device_in_the_place_of_the_first_signs_nothing() {
     assert_eq!(other.device().count(command::SIGN_EDDSA), 0);
 }
 
-#[test]
-fn other_programs_reach_the_device_through_us_and_votes_go_first() {
-    let simulator = with_key();
-    let mut config = config(of(&simulator, LONG), 1, "password");
-    let laddr = free_address();
-    config.connector_server = Some(ConnectorServer { laddr, cli: None });
-    let running = Running::with(&config);
-    let through = http("127.0.0.1", laddr.port(), LONG);
-    let mut guests: Vec<_> = (0..4)
-        .map(|_| Device::open(&through, None, &credentials(1, "password")).unwrap())
-        .collect();
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    thread::scope(|scope| {
-        let busy: Vec<_> = guests
-            .iter_mut()
-            .map(|guest| {
-                scope.spawn(|| {
-                    let mut count = 0;
-                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                        guest.list_objects(&Filter::default()).unwrap();
-                        count += 1;
-                    }
-                    count
-                })
-            })
-            .collect();
-        for round in 0..100 {
-            let start = Instant::now();
-            running.sign(&format!("vote {round}")).unwrap();
-            let took = start.elapsed();
-            assert!(took < Duration::from_secs(1), "{took:?}");
-        }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        let counts: Vec<i32> = busy
-            .into_iter()
-            .map(|guest| guest.join().unwrap())
-            .collect();
-        assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
-    });
-    // A guest's lost session is its own affair.
-    simulator.device().lose_sessions();
-    assert!(guests[0].echo(b"?").is_err());
-    running.sign("a vote").unwrap();
-}
-
-#[test]
-fn a_guest_that_takes_our_session_for_its_own_does_not_end_it() {
-    let simulator = with_key();
-    let mut config = config(of(&simulator, LONG), 1, "password");
-    let laddr = free_address();
-    config.connector_server = Some(ConnectorServer { laddr, cli: None });
-    let running = Running::with(&config);
-    running.sign("a vote").unwrap();
-    let sessions = || simulator.device().count(command::CREATE_SESSION);
-    let before = sessions();
-    let mut guest = Http::new("127.0.0.1".into(), laddr.port());
-    // Whatever number ours has; and the way into a session that is open.
-    for number in 0..16 {
-        for (asked, length) in [
-            (command::SESSION_MESSAGE, 25),
-            (command::AUTHENTICATE_SESSION, 17),
-        ] {
-            let mut message = vec![asked, 0, length, number];
-            message.resize(3 + usize::from(length), 7);
-            let answer = guest.exchange(&message, Instant::now() + LONG).unwrap();
-            assert_eq!(answer, [0x7f, 0, 1, 0x03], "{number}");
-        }
-    }
-    running.sign("another").unwrap();
-    assert_eq!(sessions(), before);
-}
-
 /// `tests/interop/yubihsm/life.py` ends with a reset, which takes our session, our key and the device for a while.
-#[test]
-fn yubicos_own_client_takes_a_key_through_its_life_through_us() {
-    let python = match support::python::environment("tests/interop/yubihsm/requirements.txt") {
-        Ok(python) => python,
-        Err(why) => return support::skip("Yubico's Python client", &why),
-    };
-    let simulator = with_key();
-    let mut config = config(of(&simulator, LONG), 1, "password");
-    let laddr = free_address();
-    config.connector_server = Some(ConnectorServer { laddr, cli: None });
-    let running = Running::with(&config);
-    running.sign("a vote").unwrap();
-    let arguments = [&format!("http://{laddr}"), &simulator.serial()];
-    let life = "tests/interop/yubihsm/life.py";
-    let output = support::python::run_script(&python, life, &arguments.map(String::as_str));
-    let said = String::from_utf8_lossy(&output.stdout);
-    let failed = String::from_utf8_lossy(&output.stderr);
-    assert!(said.ends_with("the end\n"), "{said}\n{failed}");
-    // The device is the same, and its key is gone: that is a final answer once our session is open again.
-    eventually("a session again", || {
-        let error = running.sign("another").unwrap_err();
-        error.to_string().contains("object not found")
-    });
-}
-
-#[test]
-fn the_crates_client_reaches_the_device_through_us() {
-    let simulator = with_key();
-    let mut config = config(of(&simulator, LONG), 1, "password");
-    let laddr = free_address();
-    config.connector_server = Some(ConnectorServer { laddr, cli: None });
-    let running = Running::with(&config);
-    let connector = yubihsm::Connector::http(&yubihsm::HttpConfig {
-        addr: laddr.ip().to_string(),
-        port: laddr.port(),
-        ..yubihsm::HttpConfig::default()
-    });
-    let credentials = yubihsm::Credentials::default();
-    let client = yubihsm::Client::open(connector, credentials, false).unwrap();
-    let theirs = client.sign_ed25519(KEY, b"a vote".as_slice()).unwrap();
-    let ours = admin(&simulator).sign_eddsa(KEY, b"a vote").unwrap();
-    assert_eq!(theirs.to_bytes(), ours);
-    running.sign("a vote").unwrap();
-}
-
 #[test]
 fn a_device_that_comes_late_is_found_by_calls_that_do_not_wait() {
     let simulator = with_key();
@@ -579,45 +349,27 @@ fn a_device_that_comes_late_is_found_by_calls_that_do_not_wait() {
     shutdown.request();
 }
 
+/// Panics when it is told something for the first time.
+struct Fragile(AtomicBool);
+
+impl Sink for Fragile {
+    fn tell(&self, _: &Event) {
+        assert!(self.0.swap(true, Ordering::SeqCst), "as this test wants it");
+    }
+}
+
 #[test]
-fn guests_can_put_right_what_keeps_us_out() {
+fn a_panic_in_the_devices_thread_is_not_the_end_of_its_chains() {
     let simulator = with_key();
-    let mut config = config(of(&simulator, LONG), 1, "another password");
-    let laddr = free_address();
-    config.connector_server = Some(ConnectorServer { laddr, cli: None });
-    let (hsm, _told, shutdown) = start(&config);
-    assert!(hsm.key(KEY, PATIENCE).is_err());
-    let through = http("127.0.0.1", laddr.port(), LONG);
-    let mut guest = Device::open(&through, None, &credentials(1, "password")).unwrap();
-    let keys = StaticKeys::from_password(&target::password("another password"));
-    guest.change_authentication_key(1, &keys).unwrap();
-    eventually("it is let in", || {
-        hsm.key(KEY, Duration::from_secs(1)).is_ok()
-    });
+    let fragile = Arc::new(Fragile(AtomicBool::new(false)));
+    let sink: Arc<dyn Sink> = fragile.clone();
+    let shutdown = Shutdown::new();
+    let config = config(of(&simulator, LONG), 1, "password");
+    let hsm = Hsm::start(&config, &sink, &shutdown).unwrap();
+    let key = hsm.key(KEY, PATIENCE).unwrap();
+    let raw = raw("a vote");
+    let permit = RawPermit::for_raw_bytes(&raw);
+    key.signer.sign(permit.sign_bytes()).unwrap();
+    assert!(fragile.0.load(Ordering::SeqCst));
     shutdown.request();
-}
-
-#[test]
-fn an_address_that_is_taken_is_an_error_of_the_start() {
-    let simulator = with_key();
-    let mut config = config(of(&simulator, LONG), 1, "password");
-    let laddr = simulator.addr();
-    config.connector_server = Some(ConnectorServer { laddr, cli: None });
-    let sink: Arc<dyn Sink> = Arc::new(Told::default());
-    let error = Hsm::start(&config, &sink, &Shutdown::new()).unwrap_err();
-    let text = error.to_string();
-    assert!(
-        text.contains(&format!("cannot listen on {laddr}")),
-        "{text}"
-    );
-    assert!(
-        error.hint().unwrap().contains("connector_server"),
-        "{error}"
-    );
-}
-
-/// A port that nobody had a moment ago: the provider does not tell which one it was given.
-fn free_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
 }

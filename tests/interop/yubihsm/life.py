@@ -1,7 +1,8 @@
-"""The whole life of a key, through Yubico's own client: life.py URL SERIAL.
+"""The whole life of a key, through Yubico's own client: life.py URL SERIAL [OTHERS].
 
 Run by tests/yubihsm_simulator.rs against the simulator, or against a connector whose device may be erased, which begins it:
-the device must have that serial number, and its key 1 the factory's password. Prints a line for each chapter; any surprise
+the device must have that serial number, and its key 1 the factory's password. OTHERS: how many sessions other programs hold, which
+open them again whenever the device has forgotten them. Prints a line for each chapter; any surprise
 is an exception.
 """
 
@@ -23,6 +24,7 @@ from yubihsm.exceptions import (
 from yubihsm.objects import AsymmetricKey, AuthenticationKey, Opaque, WrapKey
 
 URL, SERIAL = sys.argv[1], int(sys.argv[2])
+OTHERS = int(sys.argv[3]) if len(sys.argv) > 3 else 0
 ED25519, K256 = ALGORITHM.EC_ED25519, ALGORITHM.EC_K256
 ANY_ID = 0
 
@@ -53,8 +55,8 @@ def sessions(hsm):
         pass
     refused(ERROR.OBJECT_NOT_FOUND, hsm.create_session_derived, 0x7777, "password")
     # The attempt with the wrong password holds its slot until it expires.
-    held = [hsm.create_session_derived(1, "password") for _ in range(15)]
-    assert sorted(session.sid for session in held) == list(range(1, 16))
+    held = [hsm.create_session_derived(1, "password") for _ in range(15 - OTHERS)]
+    assert sorted(session.sid for session in held) == list(range(1 + OTHERS, 16))
     refused(ERROR.SESSIONS_FULL, hsm.create_session_derived, 1, "password")
     for session in held[1:]:
         session.close()

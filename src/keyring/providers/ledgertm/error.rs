@@ -90,6 +90,12 @@ pub enum LedgerError {
     /// The device's signature does not verify.
     #[error("the Ledger made a signature that does not verify")]
     BadSignature,
+    /// A fault of tmkms; the device is opened again.
+    #[error("internal crash: {said}")]
+    Crashed {
+        /// What the panic said.
+        said: String,
+    },
     /// This process is stopping.
     #[error("shutting down")]
     Stopping,
@@ -125,7 +131,7 @@ impl LedgerError {
                 "plug in the device with the chain's key, or restart tmkms to use this one"
             }
             Self::BadSignature => "do not use this device any more",
-            Self::Stopping => return None,
+            Self::Crashed { .. } | Self::Stopping => return None,
         };
         Some(hint.into())
     }

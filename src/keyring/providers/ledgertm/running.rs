@@ -6,6 +6,7 @@
 use std::{
     collections::VecDeque,
     fmt, io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -13,7 +14,7 @@ use std::{
 
 use crate::{
     crypto::{PublicKey, Signature},
-    event::{Event, Sink},
+    event::{self, Event, Sink},
     keyring::{
         Key, Signer, SignerError,
         providers::{
@@ -319,16 +320,21 @@ impl Worker {
         let mut is_flapping = false;
         while !self.stop.is_requested() {
             let mut was_open = None;
-            let error = match self.open() {
-                Ok((device, app)) => {
-                    if !is_flapping {
-                        self.tell_open(&device, &app);
-                    }
-                    was_open = Some(Instant::now());
-                    self.serve(device)
+            // A panic costs the device's connection and not the chain: the next round begins with nothing.
+            let ended = catch_unwind(AssertUnwindSafe(|| {
+                let (device, app) = match self.open() {
+                    Ok(opened) => opened,
+                    Err(error) => return error,
+                };
+                was_open = Some(Instant::now());
+                if !is_flapping {
+                    self.tell_open(&device, &app);
                 }
-                Err(error) => error,
-            };
+                self.serve(device)
+            }));
+            let error = ended.unwrap_or_else(|panic| LedgerError::Crashed {
+                said: event::panic_text(panic.as_ref()).to_owned(),
+            });
             if self.stop.is_requested() {
                 break;
             }

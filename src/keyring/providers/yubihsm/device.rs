@@ -149,13 +149,17 @@ impl Device {
     /// a wrong MAC.
     ///
     /// # Errors
-    /// `DeviceError::Transport`; this session is over then.
+    /// `DeviceError::Transport`; this session is over then. It also is if the device gives its number to the other program.
     pub fn carry(&mut self, message: &[u8], deadline: Instant) -> Result<Vec<u8>, DeviceError> {
-        if self.session.is_named_by(message) {
+        if self.alive && self.session.is_named_by(message) {
             return Ok(scp03::invalid_session());
         }
         let answer = self.transport.exchange(message, deadline);
-        Ok(answer.inspect_err(|_| self.alive = false)?)
+        let answer = answer.inspect_err(|_| self.alive = false)?;
+        if self.session.is_given_away_by(message, &answer) {
+            self.alive = false;
+        }
+        Ok(answer)
     }
 
     /// Lets the device's light blink for some seconds, so that a person finds it.

@@ -195,6 +195,17 @@ impl Session {
         in_sessions.iter().any(|one| command == Some(&one.0)) && number == Some(&self.number)
     }
 
+    /// Whether the device has just given this session's number to somebody else, which it does when it has forgotten this one.
+    pub(super) fn is_given_away_by(&self, message: &[u8], answer: &[u8]) -> bool {
+        let command = Command::CREATE_SESSION;
+        let opened = message.first() == Some(&command.0);
+        let number = match plain_answer(command, answer) {
+            Ok(Ok(payload)) => payload.first(),
+            _ => None,
+        };
+        opened && number == Some(&self.number)
+    }
+
     /// How many messages it has carried.
     pub(super) fn messages(&self) -> u64 {
         self.counter

@@ -237,6 +237,15 @@ impl Queue {
         });
     }
 
+    /// Nothing is at the device any more, and nobody knows what came of it.
+    pub(super) fn dropped(&self, trouble: Trouble) {
+        self.change(|state| {
+            state.at_device = None;
+            state.looking = None;
+            state.trouble = Some(trouble);
+        });
+    }
+
     pub(super) fn troubled(&self, trouble: Trouble) {
         self.change(|state| state.trouble = Some(trouble));
     }

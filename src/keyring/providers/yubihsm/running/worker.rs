@@ -1,6 +1,7 @@
 //! The thread that owns a device: opens it, keeps its session, does what is asked, and starts again after whatever happens.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     crypto::Signature,
-    event::{Event, Sink},
+    event::{self, Event, Sink},
 };
 
 use super::{
@@ -95,21 +96,38 @@ impl Worker {
         // Told even if this thread panics, so that nobody waits for it.
         let _ended = Ended(Arc::clone(&self.queue));
         while !self.queue.is_stopped() {
-            self.tend();
-            let (session, due) = match &self.link {
-                Link::Open(_) => (Session::Open, self.used + KEEP_ALIVE),
-                Link::Nothing | Link::Way(_) => (Session::Closed, self.retry_at),
-            };
-            let limit = due.saturating_duration_since(Instant::now());
-            match self.queue.next(limit, session) {
-                Some(Job::Sign(wanted)) => self.sign(wanted),
-                Some(Job::Look(id)) => self.look(id),
-                Some(Job::Carry(carried)) => self.carry(carried),
-                None => {}
+            // A panic costs the session and not the chains: the next round begins with nothing.
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.work())) {
+                self.crashed(event::panic_text(panic.as_ref()));
             }
         }
         // The device is dropped, and so its session closed, before anybody is told of the end.
         self.link = Link::Nothing;
+    }
+
+    /// What there is to do next.
+    fn work(&mut self) {
+        self.tend();
+        let (session, due) = match &self.link {
+            Link::Open(_) => (Session::Open, self.used + KEEP_ALIVE),
+            Link::Nothing | Link::Way(_) => (Session::Closed, self.retry_at),
+        };
+        let limit = due.saturating_duration_since(Instant::now());
+        match self.queue.next(limit, session) {
+            Some(Job::Sign(wanted)) => self.sign(wanted),
+            Some(Job::Look(id)) => self.look(id),
+            Some(Job::Carry(carried)) => self.carry(carried),
+            None => {}
+        }
+    }
+
+    /// What was being done is not done; who waits for it asks again.
+    fn crashed(&mut self, said: &str) {
+        let trouble = Trouble::passing(&format!("internal crash: {said}"));
+        self.close();
+        self.retry_at = Instant::now() + BACK_OFF.1;
+        self.queue.dropped(trouble.clone());
+        self.tell(&trouble);
     }
 
     /// Opens a session, or keeps it, when it is time to.
@@ -267,8 +285,9 @@ impl Worker {
                 })
                 .map_err(DeviceError::from),
         };
-        if answer.is_err() {
-            // An answer that comes later would be taken for the next one's.
+        let lost = matches!(&self.link, Link::Open(device) if !device.is_alive());
+        // An answer that comes later would be taken for the next one's.
+        if answer.is_err() || lost {
             self.close();
         }
         // Nobody there any more is nobody's fault.
