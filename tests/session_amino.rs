@@ -38,6 +38,11 @@ use tmkms::{
     session::{Session, SessionError},
 };
 
+#[path = "support/amino.rs"]
+mod amino;
+
+use amino::fields;
+
 const BLOCK: BlockId = BlockId {
     hash: [0x41; 32],
     parts_total: 3,
@@ -188,46 +193,14 @@ fn serve(
     (ended, told)
 }
 
-/// Amino's fields: what is zero is left out.
-#[derive(Default)]
-struct Fields(Vec<u8>);
-
-impl Fields {
-    fn number(mut self, field: u8, value: i64) -> Self {
-        if value != 0 {
-            self.0.push(field << 3);
-            prost::encoding::encode_varint(value.cast_unsigned(), &mut self.0);
-        }
-        self
-    }
-
-    fn bytes(mut self, field: u8, value: &[u8]) -> Self {
-        if !value.is_empty() {
-            self.0.push(field << 3 | 2);
-            prost::encoding::encode_varint(value.len() as u64, &mut self.0);
-            self.0.extend_from_slice(value);
-        }
-        self
-    }
-}
-
-fn fields() -> Fields {
-    Fields::default()
-}
-
 /// A prevote of v0.26 to v0.28, with a signature in its place.
 fn vote(block: Option<BlockId>, signature: &[u8]) -> Vec<u8> {
-    let time = fields()
-        .number(1, TIME.seconds)
-        .number(2, TIME.nanos.into());
-    let id = block.map_or_else(fields, |id| {
-        let parts = fields()
-            .number(1, id.parts_total.into())
-            .bytes(2, &id.parts_hash);
-        fields().bytes(1, &id.hash).bytes(2, &parts.0)
+    let time = amino::time(TIME.seconds, TIME.nanos.into());
+    let id = block.map_or_else(Vec::new, |id| {
+        amino::block_id(&id.hash, id.parts_total.into(), &id.parts_hash)
     });
     let head = fields().number(1, 1).number(2, 10).number(3, 1);
-    let body = head.bytes(4, &time.0).bytes(5, &id.0);
+    let body = head.bytes(4, &time).bytes(5, &id);
     let body = body.bytes(6, &[0x0a; 20]).number(7, 7);
     fields().bytes(1, &body.bytes(8, signature).0).0
 }

@@ -11,6 +11,11 @@ use tmkms::{
 
 use crate::targets::{Target, hold};
 
+#[path = "../../../tests/support/amino.rs"]
+mod written;
+
+use written::{block_id, fields, time};
+
 const CHAIN: &str = "test_chain_id";
 
 pub(crate) struct Aminos;
@@ -38,7 +43,7 @@ impl Target for Aminos {
                     .bytes(5, five)
                     .bytes(6, &[0x0a; 20])
                     .number(7, 7);
-                all.push(encode_request(names::SIGN_VOTE_REQUEST, &vote.0));
+                all.push(written::message(&names::SIGN_VOTE_REQUEST, &vote.0));
             }
         }
         let proposal = fields()
@@ -48,14 +53,17 @@ impl Target for Aminos {
             .number(4, -1)
             .bytes(5, &block)
             .bytes(6, &time);
-        all.push(encode_request(names::SIGN_PROPOSAL_REQUEST, &proposal.0));
+        all.push(written::message(&names::SIGN_PROPOSAL_REQUEST, &proposal.0));
         let heartbeat = fields()
             .bytes(1, &[0x0a; 20])
             .number(2, 7)
             .number(3, 12_345)
             .number(4, 2)
             .number(5, 9);
-        all.push(encode_request(names::SIGN_HEARTBEAT_REQUEST, &heartbeat.0));
+        all.push(written::message(
+            &names::SIGN_HEARTBEAT_REQUEST,
+            &heartbeat.0,
+        ));
         all.iter()
             .flat_map(|message| (0..3).map(|mode| [vec![mode], message.clone()].concat()))
             .collect()
@@ -114,7 +122,7 @@ fn codec(mode: u8) -> Amino {
     };
     let vote = fields().number(1, 1).number(2, 1).bytes(field, &time);
     codec
-        .decode(&encode_request(names::SIGN_VOTE_REQUEST, &vote.0))
+        .decode(&written::message(&names::SIGN_VOTE_REQUEST, &vote.0))
         .expect("a nil vote");
     codec
 }
@@ -172,7 +180,7 @@ fn same_again(
     let written = if hrs.step == Step::Proposal {
         let body = head.number(4, msg.pol_round);
         let body = body.bytes(5, &block).bytes(6, &time);
-        encode_request(names::SIGN_PROPOSAL_REQUEST, &body.0)
+        written::message(&names::SIGN_PROPOSAL_REQUEST, &body.0)
     } else {
         let (four, five) = match layout {
             Some(Layout::TimeFirst) => (&time, &block),
@@ -181,7 +189,7 @@ fn same_again(
         let body = head.bytes(4, four).bytes(5, five);
         let body = body.bytes(6, &msg.echo.validator_address);
         let body = body.number(7, msg.echo.validator_index);
-        encode_request(names::SIGN_VOTE_REQUEST, &body.0)
+        written::message(&names::SIGN_VOTE_REQUEST, &body.0)
     };
     // Zero values that were written out, a signature in the request, and fields of newer versions are read over.
     let plain = !newer && message.len() == written.len();
@@ -214,54 +222,11 @@ fn same_beat(heartbeat: &Heartbeat, message: &[u8], newer: bool) -> Result<(), S
         .number(3, beat.height)
         .number(4, beat.round)
         .number(5, beat.sequence);
-    let written = encode_request(names::SIGN_HEARTBEAT_REQUEST, &body.0);
+    let written = written::message(&names::SIGN_HEARTBEAT_REQUEST, &body.0);
     let plain = !newer && message.len() == written.len();
     hold!(
         !plain || message == written,
         "another heartbeat was understood"
     );
     Ok(())
-}
-
-fn encode_request(prefix: names::Prefix, body: &[u8]) -> Vec<u8> {
-    let mut out = prefix.to_vec();
-    out.push(0x0a);
-    prost::encoding::encode_varint(body.len() as u64, &mut out);
-    out.extend_from_slice(body);
-    out
-}
-
-fn block_id(hash: &[u8], total: i64, parts_hash: &[u8]) -> Vec<u8> {
-    let parts = fields().number(1, total).bytes(2, parts_hash);
-    fields().bytes(1, hash).bytes(2, &parts.0).0
-}
-
-fn time(seconds: i64, nanos: i64) -> Vec<u8> {
-    fields().number(1, seconds).number(2, nanos).0
-}
-
-/// Amino's fields: what is zero is left out.
-struct Fields(Vec<u8>);
-
-fn fields() -> Fields {
-    Fields(Vec::new())
-}
-
-impl Fields {
-    fn number(mut self, field: u8, value: i64) -> Self {
-        if value != 0 {
-            self.0.push(field << 3);
-            prost::encoding::encode_varint(value.cast_unsigned(), &mut self.0);
-        }
-        self
-    }
-
-    fn bytes(mut self, field: u8, value: &[u8]) -> Self {
-        if !value.is_empty() {
-            self.0.push(field << 3 | 2);
-            prost::encoding::encode_varint(value.len() as u64, &mut self.0);
-            self.0.extend_from_slice(value);
-        }
-        self
-    }
 }
