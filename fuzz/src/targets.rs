@@ -7,10 +7,11 @@ mod config;
 mod frame;
 mod handshake;
 mod key;
+mod noise;
 mod record;
 
 /// In the order of `.ci/fuzz`.
-pub(crate) const NAMES: [&str; 8] = [
+pub(crate) const NAMES: [&str; 9] = [
     "frame",
     "handshake",
     "codec",
@@ -19,6 +20,7 @@ pub(crate) const NAMES: [&str; 8] = [
     "record",
     "amino",
     "amino_handshake",
+    "noise",
 ];
 
 /// One reader.
@@ -50,6 +52,7 @@ pub(crate) fn open(name: &str) -> Option<Box<dyn Target>> {
         "codec" => Box::new(codec::Codecs),
         "amino" => Box::new(amino::Aminos),
         "amino_handshake" => Box::new(amino_handshake::AminoHandshakes::new()),
+        "noise" => Box::new(noise::Noises::new()),
         "config" => Box::new(config::Configs),
         "key" => Box::new(key::Keys::new()),
         "record" => Box::new(record::Records::new()),

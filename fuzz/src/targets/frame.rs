@@ -45,7 +45,7 @@ impl Target for Frames {
 }
 
 /// The messages that a stream holds, by a reader of its own, and whether the rest of it is broken (not just unfinished).
-fn expected(mut rest: &[u8], limit: usize) -> (Vec<&[u8]>, bool) {
+pub(super) fn expected(mut rest: &[u8], limit: usize) -> (Vec<&[u8]>, bool) {
     let mut messages = Vec::new();
     'messages: loop {
         let mut length = 0_u64;
