@@ -36,6 +36,8 @@ pub enum Tool {
     E2eNodeV038,
     /// The last official conformance test of remote signers.
     Harness,
+    /// A node's side of `noise://`, made of go-libp2p v0.47.0 alone.
+    Libp2pNoise,
 }
 
 /// Nodes before protobuf.
@@ -72,6 +74,7 @@ impl Tool {
             Self::CometBftV1WithBls => ("cometbft-v1.0.1-bls12381", "cometbft"),
             Self::E2eNodeV038 => ("e2e-node-v0.38.25", "node"),
             Self::Harness => ("tm-signer-harness-v0.34.24", "tm-signer-harness"),
+            Self::Libp2pNoise => ("go-libp2p-v0.47.0", "libp2p-noise"),
         }
     }
 
@@ -102,6 +105,7 @@ impl Tool {
                 "tendermint-v0.34",
                 "github.com/tendermint/tendermint/tools/tm-signer-harness",
             ),
+            Self::Libp2pNoise => Recipe::Module("libp2p-noise", "."),
         }
     }
 
