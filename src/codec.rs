@@ -287,11 +287,14 @@ pub enum Reason {
     #[error("vote extension of {0} bytes, at most 1048576 are signed")]
     ExtensionTooLong(usize),
     /// CometBFT v2's second extension, whose sign bytes have no domain of their own.
-    #[error("extensions without replay protection are not signed")]
+    #[error("extensions without replay protection are signed with sign_bytes = true only")]
     UnprotectedExtension,
     /// Raw bytes on a validator whose configuration does not allow them.
     #[error("signing of raw bytes is not configured for this chain")]
     RawRefused,
+    /// Celestia's request on a validator of v1 or v2.
+    #[error("this is Celestia's request for raw bytes, and sign_bytes is for CometBFT v1 and v2")]
+    RawForeign,
     /// Raw bytes under a name that the configuration does not allow.
     #[error("signing of raw bytes for '{0}' is not configured for this chain")]
     RawUniqueId(String),

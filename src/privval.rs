@@ -288,7 +288,7 @@ impl RawBytes {
         Sha256::digest(&self.sign_bytes).into()
     }
 
-    /// What to call it in a log line (the `unique_id` of the request).
+    /// What to call it in a log line (how the `unique_id` of the request begins).
     #[must_use]
     pub fn label(&self) -> &str {
         &self.label

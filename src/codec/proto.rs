@@ -343,6 +343,10 @@ impl Proto {
             Raw::Refuse => return Err(Reason::RawRefused),
             Raw::SignBytes => {
                 let request = self.read(&SIGN_BYTES_REQUEST, body)?;
+                // Its first field is a chain ID, which would be signed in place of what is meant.
+                if [2, 3].iter().any(|it| request.submessage(*it).is_some()) {
+                    return Err(Reason::RawForeign);
+                }
                 canonical::bare_bytes(request.bytes(1)).ok_or(Reason::RawAmbiguous)?
             }
             Raw::Celestia { prefixes } => {

@@ -365,6 +365,7 @@ fn raw_bytes_are_refused_unless_configured() {
         Ok(Request::SignRaw(_))
     ));
     assert_eq!(refusal(bare(), &value(b"")), Reason::RawAmbiguous);
+    assert_eq!(refusal(bare(), &good), Reason::RawForeign);
     let vote = signed(&vote_bytes(|_| ())).msg.sign_bytes;
     assert_eq!(
         refusal(bare(), &value(vote.as_bytes())),

@@ -13,6 +13,9 @@ pub use self::{
     read::{Described, describe, parse},
 };
 
+/// How much of a `unique_id` a log line shows, in characters.
+const LABEL: usize = 64;
+
 /// The ASCII prefix that separates Celestia's raw bytes from consensus messages.
 const RAW_BYTES_PREFIX: &[u8] = b"COMET::RAW_BYTES::SIGN";
 
@@ -184,7 +187,7 @@ pub fn raw_bytes(chain_id: &ChainId, raw_bytes: &[u8], unique_id: &str) -> Optio
     sign_bytes.extend_from_slice(&body);
     Some(RawBytes {
         sign_bytes: sign_bytes.into(),
-        label: unique_id.to_owned(),
+        label: unique_id.chars().take(LABEL).collect(),
     })
 }
 
@@ -451,6 +454,9 @@ mod tests {
         assert_eq!(bare_bytes(extension.sign_bytes()), None);
         let raw = raw_bytes(&chain(), b"hello", "p2p-1").expect("raw bytes");
         assert_eq!(bare_bytes(raw.sign_bytes()), None);
+        let long = raw_bytes(&chain(), b"hello", &"x".repeat(5_000)).expect("raw bytes");
+        assert_eq!(long.label().len(), LABEL);
+        assert!(long.sign_bytes().len() > 5_000);
         assert!(bare_bytes(b"randao reveal of epoch 7").is_some());
         assert_eq!(unprotected_extension(raw.sign_bytes()), None);
         assert_eq!(unprotected_extension(extension.sign_bytes()), None);

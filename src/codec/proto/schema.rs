@@ -30,9 +30,14 @@ pub(super) const SIGN_RAW_BYTES_REQUEST: Schema<3> = Schema {
         ("unique_id", Shape::Text),
     ],
 };
-pub(super) const SIGN_BYTES_REQUEST: Schema<1> = Schema {
+/// With what it has not, and Celestia's message of that number has.
+pub(super) const SIGN_BYTES_REQUEST: Schema<3> = Schema {
     name: "SignBytesRequest",
-    fields: [("value", Shape::Bytes)],
+    fields: [
+        ("value", Shape::Bytes),
+        ("raw_bytes", Shape::Bytes),
+        ("unique_id", Shape::Bytes),
+    ],
 };
 pub(super) const VOTE: Schema<12> = Schema {
     name: "Vote",
