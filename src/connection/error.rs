@@ -178,7 +178,8 @@ impl ConnectionError {
                  seconds, or another signer may be connected"
             }
             Self::HandshakeClosed(_) => {
-                "is this the node's priv_validator_laddr, and does another signer use it?"
+                "is this the node's priv_validator_laddr, and does another signer use it? If it begins with \
+                 noise://, so must addr"
             }
             Self::PeerMismatch { found, .. } => {
                 return Some(format!(
