@@ -3,6 +3,7 @@ use std::sync::Mutex;
 use super::*;
 use crate::{
     chain::Attempt,
+    codec::node::Pin,
     crypto::Algorithm,
     keyring::format::{KeyFormat, format_key},
     kms::opening::candidates::AskDevice,
@@ -265,4 +266,29 @@ fn a_name_that_no_key_has_stops_that_chain_and_says_so() {
     assert!(matches!(served.try_open(), Attempt::NotYet));
     assert!(matches!(served.try_open(), Attempt::Failed));
     assert_eq!(home.told.how_often(&name), 1);
+}
+
+#[test]
+fn a_protocol_version_names_a_generation_and_switches_nothing_off() {
+    let home = Home::new();
+    let (on, mut off) = (home.chain(), home.chain());
+    off.sign_extensions = false;
+    for pin in Pin::ALL {
+        let validator = client::Config {
+            addr: Address::parse("tcp://127.0.0.1:1").expect("an address"),
+            chain_id: on.id.clone(),
+            reconnect: true,
+            public_key: None,
+            protocol: Some(pin),
+            timeout: Duration::from_secs(10),
+            secret_key: None,
+            max_height: None,
+            sign_raw_bytes: Vec::new(),
+            sign_bytes: false,
+        };
+        let options = codec_options(&on, &validator);
+        assert!(options.sign_extensions, "{}", pin.spelling);
+        assert_eq!(options.v2, pin.spelling == "v2");
+        assert!(!codec_options(&off, &validator).sign_extensions);
+    }
 }
