@@ -47,6 +47,7 @@ impl Keys {
                 2 => Some(FileFormat::Json),
                 _ => Some(FileFormat::Raw),
             },
+            state_file: None,
             path,
         }
     }
