@@ -366,6 +366,21 @@ fn a_device_that_is_absent_at_start_is_waited_for() {
 }
 
 #[test]
+fn a_device_that_answers_strangely_at_start_is_asked_again() {
+    // What a locked device says differs from one firmware to the next, and some of it are words of the app.
+    for word in [0x6982, 0x6985, 0x6f00] {
+        let simulator = Simulator::start(Person::Confirms);
+        simulator.show(Screen::LockedAs(word));
+        let bench = Bench::new(simulator);
+        let error = bench.ledger.key(Duration::from_secs(1)).unwrap_err();
+        assert!(error.is_transient(), "{error}");
+        assert!(error.hint().unwrap().contains("unlock"), "{error}");
+        bench.simulator.show(Screen::Validator);
+        prevote_until_signed(&bench.chain("c-1"), 5);
+    }
+}
+
+#[test]
 fn a_signature_that_does_not_verify_is_not_let_out() {
     let (bench, chain) = Bench::ready();
     prevote(&chain, 1).unwrap();

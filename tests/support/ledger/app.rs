@@ -21,6 +21,8 @@ pub enum Screen {
     Dashboard,
     /// The PIN pad.
     Locked,
+    /// The PIN pad of a firmware that says it with this word.
+    LockedAs(u16),
 }
 
 /// What becomes of a command.
@@ -91,6 +93,7 @@ impl App {
         }
         match (screen, class) {
             (Screen::Locked, _) => status(0x5515),
+            (Screen::LockedAs(word), _) => status(word),
             (_, FIRMWARE_CLASS) => app_name(screen, instruction),
             (Screen::Validator, CLASS) => match instruction {
                 // Mode, major, minor, patch, and whether the device is locked.
@@ -191,7 +194,7 @@ fn app_name(screen: Screen, instruction: u8) -> Verdict {
     let (name, version) = match screen {
         Screen::Validator => ("Tendermint Validator", "0.9.13"),
         Screen::OtherApp => ("Cosmos", "2.35.9"),
-        Screen::Dashboard | Screen::Locked => ("BOLOS", "1.1.1"),
+        Screen::Dashboard | Screen::Locked | Screen::LockedAs(_) => ("BOLOS", "1.1.1"),
     };
     let mut data = vec![1];
     for text in [name, version] {

@@ -151,7 +151,8 @@ impl Simulator {
     /// Shows something else. Whoever changes the app takes the USB connection down with it.
     pub fn show(&self, screen: Screen) {
         self.shared.change(|state| {
-            let apps = [state.screen, screen].map(|s| s != Screen::Locked);
+            let apps =
+                [state.screen, screen].map(|s| !matches!(s, Screen::Locked | Screen::LockedAs(_)));
             if apps == [true, true] && screen != state.screen {
                 state.app.forget();
                 state.hang_up();

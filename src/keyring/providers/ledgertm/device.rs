@@ -8,7 +8,7 @@ use crate::{
         apdu::{self, Reply},
         config::Adapter,
         emulator::Emulator,
-        error::LedgerError,
+        error::{LedgerError, SIGNING},
         hid::{self, Hid},
         status::StatusWord,
     },
@@ -206,7 +206,7 @@ impl Device {
         sign_bytes: &[u8],
         patience: Duration,
     ) -> Result<Signature, LedgerError> {
-        let doing = "signing";
+        let doing = SIGNING;
         let too_long = || LedgerError::Status {
             doing,
             status: StatusWord::WRONG_LENGTH,
@@ -343,6 +343,20 @@ mod tests {
             matches!(found, Err(LedgerError::Garbled { .. })),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn a_status_is_final_only_where_there_is_a_message_that_it_is_about() {
+        for word in [0x6400_u16, 0x6982, 0x6985, 0x6f00] {
+            let reply = word.to_be_bytes();
+            let opening = device(&[&reply]).app().expect_err("refused");
+            assert!(opening.is_transient(), "{opening}");
+            assert!(opening.hint().expect("a hint").contains("unlock"));
+            let opening = device(&[&reply]).public_key().expect_err("refused");
+            assert!(opening.is_transient(), "{opening}");
+            let signing = device(&[&reply]).sign(&[1], QUICK).expect_err("refused");
+            assert!(!signing.is_transient(), "{signing}");
+        }
     }
 
     #[test]

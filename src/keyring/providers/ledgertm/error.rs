@@ -10,6 +10,9 @@ use crate::{
     },
 };
 
+/// What is being done while the app looks at a message.
+pub(super) const SIGNING: &str = "signing";
+
 /// Why a Ledger did not do what it was asked. Clones share what the system said.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -125,6 +128,11 @@ impl LedgerError {
             Self::Gone { .. } => "plug it in, unlock it and open the app \"Tendermint Validator\"",
             Self::Silent { .. } => "look at the device's screen; pull it and plug it in again",
             Self::Garbled { .. } => "pull the device and plug it in again",
+            Self::Status { doing, status, .. }
+                if *doing != SIGNING && status.is_about_the_message() =>
+            {
+                "unlock the device; close the app \"Tendermint Validator\" on it and open it again"
+            }
             Self::Status { status, .. } => return status.hint().map(Into::into),
             Self::OtherApp { .. } => "open the app \"Tendermint Validator\" on the device",
             Self::OtherKey => {
@@ -141,7 +149,10 @@ impl LedgerError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Several { .. } | Self::BadSignature => false,
-            Self::Status { status, .. } => !status.is_about_the_message(),
+            // Where nothing is signed, there is no message that it could be about.
+            Self::Status { doing, status, .. } => {
+                *doing != SIGNING || !status.is_about_the_message()
+            }
             _ => true,
         }
     }
