@@ -310,7 +310,9 @@ fn read(path: &Path) -> io::Result<(Zeroizing<Vec<u8>>, u32)> {
     if metadata.is_dir() {
         return Err(io::ErrorKind::IsADirectory.into());
     }
-    let mut bytes = Zeroizing::new(Vec::new());
+    // Full capacity at once: a growing vector would leave unwiped copies of a password behind.
+    let length = metadata.len().min(MAX_LEN) + 1;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(length).unwrap_or(0)));
     file.take(MAX_LEN + 1).read_to_end(&mut bytes)?;
     if u64::try_from(bytes.len()).map_or(true, |len| len > MAX_LEN) {
         return Err(io::ErrorKind::FileTooLarge.into());

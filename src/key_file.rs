@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::fs::OFlags;
 use subtle_encoding::base64;
 use zeroize::Zeroizing;
 
@@ -50,7 +51,13 @@ pub fn read_credential(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> 
 /// Reads a file none of whose permission bits is a `forbidden` one.
 fn read_unless(forbidden: u32, path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFileError> {
     let at = |source| KeyFileError::io("read", path, source);
-    let mut file = File::open(path).map_err(at)?;
+    // A pipe that nobody writes to would be waited for without end.
+    let without_waiting = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(without_waiting)
+        .open(path)
+        .map_err(at)?;
     let metadata = file.metadata().map_err(at)?;
     if !metadata.is_file() {
         return Err(KeyFileError::NotAFile { path: path.into() });
@@ -204,6 +211,8 @@ impl KeyFileError {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
     use super::*;
 
     fn directory() -> tempfile::TempDir {
@@ -256,6 +265,16 @@ mod tests {
             let error = read(&path).expect_err("too open");
             assert!(error.hint().expect("a hint").starts_with("chmod 600 "));
         }
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_writes_to_is_no_key_file_and_is_not_waited_for() {
+        let dir = directory();
+        let path = dir.path().join("pipe");
+        let mode = Mode::RUSR | Mode::WUSR;
+        mknodat(CWD, &path, FileType::Fifo, mode, 0).expect("a pipe");
+        let error = read(&path).expect_err("a pipe");
+        assert!(matches!(error, KeyFileError::NotAFile { .. }), "{error}");
     }
 
     #[test]
