@@ -352,7 +352,7 @@ fn a_full_log_is_told_before_it_stops_the_signer() {
     home.finds(&format!(
         "{OPENS}\
          warning: YubiHSM 0012345678: the audit log is full (62 of 62 entries)\n\
-         hint: under force audit it signs nothing then: read and free the log as the auditor\n\
+         hint: under force audit it signs nothing then: as the auditor read the log and free it, see docs/yubihsm.md\n\
          {SHOWN}"
     ));
 }

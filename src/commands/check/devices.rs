@@ -82,7 +82,7 @@ impl<'a> Look<'_, 'a> {
                     info.log_used, info.log_size
                 ),
                 Some(
-                    "under force audit it signs nothing then: read and free the log as the auditor"
+                    "under force audit it signs nothing then: as the auditor read the log and free it, see docs/yubihsm.md"
                         .into(),
                 ),
             );

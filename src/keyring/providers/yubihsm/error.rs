@@ -276,7 +276,7 @@ impl DeviceError {
 fn refused_hint(command: Command, status: Status, auth_key: ObjectId) -> Option<String> {
     Some(match status {
         Status::InsufficientPermissions => permissions_hint(command, auth_key),
-        Status::LogFull => "the audit log is full and the device does nothing unlogged: read and free it as the auditor (`get log entries`, then `set log index`)".into(),
+        Status::LogFull => "the audit log is full and the device does nothing unlogged: as the auditor read it (`yubihsm-shell -a get-logs`) and free it (`-a set-log-index`), see docs/yubihsm.md".into(),
         Status::ObjectNotFound => format!(
             "no such object, or authentication key 0x{auth_key:04x} shares no domain with it: `tmkms yubihsm keys list`"
         ),
