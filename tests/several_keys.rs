@@ -8,6 +8,8 @@
 #[path = "../examples/validator/node_side.rs"]
 mod node_side;
 mod support;
+#[path = "support/yubihsm/mod.rs"]
+mod yubihsm;
 
 use std::{
     fmt::Write as _,
@@ -26,6 +28,7 @@ use tmkms::{
     crypto::PublicKey,
     privval::{ChainId, Step},
 };
+use yubihsm::{Options, Simulator, words};
 
 const TMKMS: &str = env!("CARGO_BIN_EXE_tmkms");
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,6 +52,17 @@ fn config(nodes: &[(String, String)], keys: &[&str]) -> String {
     text
 }
 
+/// As [`config`], with keys 1 and 2 of a device.
+fn config_of_device(nodes: &[(String, String)], device: &str) -> String {
+    config(nodes, &[])
+        + &format!(
+            "\n[[providers.yubihsm]]\n\
+             adapter = {{ type = \"http\", addr = \"tcp://{device}\", timeout_ms = 1000 }}\n\
+             auth = {{ key = 4, password = \"password-of-the-validator\" }}\n\
+             keys = [{{ chain_ids = [\"{CHAIN}\"], key = 1 }}, {{ chain_ids = [\"{CHAIN}\"], key = 2 }}]\n"
+        )
+}
+
 /// Makes the record of one of the chain's keys.
 fn init(home: &SignerHome, key: &str) {
     let mut command = home.command();
@@ -59,10 +73,14 @@ fn init(home: &SignerHome, key: &str) {
 /// Makes a key of the signer's home; gives it in upper-case hex.
 fn generate(home: &SignerHome, name: &str) -> String {
     let said = run(home.command().args(["generate", name]));
-    let is_key = |word: &&str| word.len() == 64 && word.bytes().all(|b| b.is_ascii_hexdigit());
     let key = said.split_whitespace().find(is_key);
     key.unwrap_or_else(|| panic!("{said:?} has no key"))
         .to_owned()
+}
+
+/// An Ed25519 key in hex.
+fn is_key(word: &&str) -> bool {
+    word.len() == 64 && word.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn meet(listener: &Listener) -> (Link, Validator) {
@@ -165,6 +183,49 @@ fn a_key_whose_record_is_missing_stops_its_own_connections_only() {
     assert!(matches!(answer, Answer::Signed(_)), "{answer:?}");
     let log = home.log();
     assert!(log.contains("not served: no state record at "), "{log}");
+    let _ = process.terminate(Duration::from_secs(5));
+}
+
+#[test]
+fn two_keys_of_a_device_sign_each_on_its_own_connection() {
+    let hsm = Simulator::start(Options::default());
+    words::apply(&hsm, "auth 4 password-of-the-validator sign-eddsa");
+    words::apply(&hsm, "ed25519 1 7");
+    words::apply(&hsm, "ed25519 2 8");
+    let home = SignerHome::with_config(TMKMS, "");
+    home.write(
+        "tmkms.toml",
+        &config_of_device(&[], &hsm.addr().to_string()),
+    );
+    // Nobody is served yet, which is an error; the keys are shown all the same.
+    let mut check = home.command();
+    let said = check.arg("check").output().unwrap();
+    let said = String::from_utf8(said.stdout).unwrap();
+    let keys: Vec<String> = said
+        .split_whitespace()
+        .filter(is_key)
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(keys.len(), 2, "{said}");
+
+    let listeners = [(); 2].map(|()| Listener::bind("tcp://127.0.0.1:0").unwrap());
+    let addrs = listeners.iter().map(|listener| listener.addr().unwrap());
+    // Crossed, so that nothing but the name can tell.
+    let nodes: Vec<_> = addrs.zip(keys.iter().rev().cloned()).collect();
+    home.write(
+        "tmkms.toml",
+        &config_of_device(&nodes, &hsm.addr().to_string()),
+    );
+    for key in &keys {
+        init(&home, key);
+    }
+    let process = home.start();
+    for (salt, (listener, (_, key))) in (0..).zip(listeners.iter().zip(&nodes)) {
+        let (mut link, validator) = meet(listener);
+        assert_eq!(upper_hex(&validator.address()), address_of(key));
+        let answer = validator.ask(&mut link, &prevote(5, salt)).unwrap();
+        assert!(matches!(answer, Answer::Signed(_)), "{answer:?}");
+    }
     let _ = process.terminate(Duration::from_secs(5));
 }
 
