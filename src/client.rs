@@ -297,6 +297,7 @@ fn is_unbound(error: &SessionError) -> bool {
         error,
         SessionError::Connection(
             ConnectionError::Listen { .. }
+                | ConnectionError::NoGroup { .. }
                 | ConnectionError::SocketInUse { .. }
                 | ConnectionError::NotASocket { .. }
         )

@@ -36,6 +36,7 @@ pub use self::{
     error::ConnectionError,
     identity::{Identity, IdentityError},
     libp2p_id::{Libp2pId, Libp2pIdError},
+    unix::may_listen,
 };
 
 /// Whole messages to and from a node. After an error it stays dead: drop it and dial again.

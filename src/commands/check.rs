@@ -11,6 +11,7 @@ use crate::{
 mod devices;
 mod dial;
 mod parts;
+mod sockets;
 
 /// Look at everything that start would use, and change nothing
 ///
@@ -34,6 +35,7 @@ impl Check {
             Ok(config) => {
                 findings.ok(format!("configuration {}", path.display()));
                 let records = parts::look_at(&config, &mut findings);
+                sockets::look_at(&config, &records, &mut findings);
                 if self.dial {
                     dial::all(&config, &records, &mut findings);
                 }

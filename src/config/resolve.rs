@@ -298,8 +298,23 @@ fn client_config(
     }
 }
 
+/// The longest path that a socket can have, in bytes.
+const SOCKET_PATH: usize = 107;
+
 /// The absolute path of a socket.
 fn socket(path: PathBuf, at: usize, places: &Places, report: &mut Report<'_>) -> PathBuf {
+    let path = located_socket(path, at, places, report);
+    let length = path.as_os_str().len();
+    if length > SOCKET_PATH {
+        let what = format!("`addr`: a path of {length} bytes, and a socket's has {SOCKET_PATH}");
+        report
+            .error(at, what)
+            .remedy("move the socket to a shorter path, like /run/tmkms/node.sock");
+    }
+    path
+}
+
+fn located_socket(path: PathBuf, at: usize, places: &Places, report: &mut Report<'_>) -> PathBuf {
     let Some(written) = path.to_str().filter(|_| path.is_relative()) else {
         return path;
     };

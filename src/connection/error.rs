@@ -47,6 +47,12 @@ pub enum ConnectionError {
         /// What the system said.
         source: io::Error,
     },
+    /// The group that the socket is to have is none of this machine's.
+    #[error("no group {name:?} in /etc/group")]
+    NoGroup {
+        /// As the operator wrote it.
+        name: String,
+    },
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     ListenTcp {
@@ -169,6 +175,9 @@ impl ConnectionError {
                 "check the address, the port and the firewall between here and the node"
             }
             Self::Listen { .. } => "check that the directory exists and may be written to",
+            Self::NoGroup { .. } => {
+                "write another socket_group, by name or number, or make the group: groupadd NAME"
+            }
             Self::ListenTcp { .. } => "stop what listens there, or choose another port",
             Self::SocketInUse { .. } => "is another signer running?",
             Self::NotASocket { .. } => "move the file away, or choose another path",

@@ -12,6 +12,7 @@ use std::{
 };
 
 use rustix::{
+    fs::Access as Permission,
     io::Errno,
     net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
 };
@@ -44,12 +45,12 @@ pub(super) fn accept(
     access: &Access,
     shutdown: &Shutdown,
 ) -> Result<UnixStream, ConnectionError> {
-    remove_stale(path)?;
-    let failed = |source: io::Error| ConnectionError::Listen {
-        path: path.into(),
-        source,
-    };
-    let (listener, _bound) = bind(path, access).map_err(failed)?;
+    let failed = failed_at(path);
+    let group = group_of(path, access)?;
+    if let Place::Stale = place(path)? {
+        fs::remove_file(path).map_err(&failed)?;
+    }
+    let (listener, _bound) = bind(path, access.mode, group).map_err(&failed)?;
     let listener = Arc::new(listener);
     let blocked = Arc::clone(&listener);
     let _registration = shutdown.on_request(move || {
@@ -60,7 +61,21 @@ pub(super) fn accept(
     if shutdown.is_requested() {
         return Err(ConnectionError::Shutdown);
     }
-    Ok(accepted.map_err(failed)?.0)
+    Ok(accepted.map_err(&failed)?.0)
+}
+
+/// Whether `accept` could bind the socket now. Nothing is changed, and whoever has it does not notice.
+///
+/// # Errors
+/// What `accept` would say.
+pub fn may_listen(path: &Path, access: &Access) -> Result<(), ConnectionError> {
+    let failed = failed_at(path);
+    group_of(path, access)?;
+    SocketAddrUnix::new(path).map_err(|error| failed(error.into()))?;
+    place(path)?;
+    let directory = path.parent().unwrap_or(path);
+    let wanted = Permission::WRITE_OK | Permission::EXEC_OK;
+    rustix::fs::access(directory, wanted).map_err(|error| failed(error.into()))
 }
 
 /// A connection over a connected stream.
@@ -137,59 +152,68 @@ fn try_connect(path: &Path) -> io::Result<UnixStream> {
 }
 
 /// Nobody can connect between `bind` and `listen`, so that the permissions are never wider than they should be.
-fn bind(path: &Path, access: &Access) -> io::Result<(UnixListener, Bound)> {
+fn bind(path: &Path, mode: u32, group: Option<u32>) -> io::Result<(UnixListener, Bound)> {
     let flags = SocketFlags::CLOEXEC;
     let socket = net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
     net::bind(&socket, &SocketAddrUnix::new(path)?)?;
     let bound = Bound(path.into());
     // Another group first: the kernel may take permissions away when the owner changes.
     fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    if let Some(group) = &access.group {
-        chown(path, None, Some(group_id(group)?))?;
+    if let Some(group) = group {
+        chown(path, None, Some(group))?;
     }
-    fs::set_permissions(path, fs::Permissions::from_mode(access.mode))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     net::listen(&socket, 1)?;
     Ok((UnixListener::from(socket), bound))
 }
 
-/// The number of a group, from its line in `/etc/group`: `name:password:number:members`.
-fn group_id(group: &Group) -> io::Result<u32> {
-    let name = match group {
-        Group::Id(id) => return Ok(*id),
-        Group::Name(name) => name,
+/// The number of the socket's group, from its line in `/etc/group`: `name:password:number:members`.
+fn group_of(path: &Path, access: &Access) -> Result<Option<u32>, ConnectionError> {
+    let name = match &access.group {
+        None => return Ok(None),
+        Some(Group::Id(id)) => return Ok(Some(*id)),
+        Some(Group::Name(name)) => name,
     };
-    let groups = fs::read_to_string("/etc/group")?;
+    let groups = fs::read_to_string("/etc/group").map_err(failed_at(path))?;
     let number = groups.lines().find_map(|line| {
         let mut fields = line.split(':');
         let found = fields.next() == Some(name.as_str());
         found.then(|| fields.nth(1)?.parse().ok())?
     });
-    number.ok_or_else(|| {
-        let what = format!("no group {name:?} in /etc/group");
-        io::Error::new(io::ErrorKind::NotFound, what)
-    })
+    let none = || ConnectionError::NoGroup { name: name.clone() };
+    number.map(Some).ok_or_else(none)
 }
 
-/// Removes what a killed process left, and nothing else.
-fn remove_stale(path: &Path) -> Result<(), ConnectionError> {
-    let failed = |source| ConnectionError::Listen {
+fn failed_at(path: &Path) -> impl Fn(io::Error) -> ConnectionError {
+    move |source| ConnectionError::Listen {
         path: path.into(),
         source,
-    };
+    }
+}
+
+/// What is where a socket is to be bound.
+enum Place {
+    Free,
+    /// The socket of a process that is gone.
+    Stale,
+}
+
+/// An error where something stands that is not to be removed.
+fn place(path: &Path) -> Result<Place, ConnectionError> {
     match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(failed(error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Place::Free),
+        Err(error) => return Err(failed_at(path)(error)),
         Ok(metadata) if !metadata.file_type().is_socket() => {
             return Err(ConnectionError::NotASocket { path: path.into() });
         }
         Ok(_) => {}
     }
     match is_bound(path) {
-        Ok(false) => fs::remove_file(path).map_err(failed),
+        Ok(false) => Ok(Place::Stale),
         Ok(true) => Err(ConnectionError::SocketInUse { path: path.into() }),
         // It may have gone on its own.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(failed(error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Place::Free),
+        Err(error) => Err(failed_at(path)(error)),
     }
 }
 
