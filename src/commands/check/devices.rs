@@ -16,6 +16,7 @@ use crate::{
             yubihsm::{
                 self, Capabilities, Device, DeviceError, Inspected, KeyConfig, KeyProblem,
                 ObjectType, TransportError,
+                setup::{NEW_DEVICE_KEY, NEW_DEVICE_PASSWORD},
             },
         },
     },
@@ -85,6 +86,15 @@ impl<'a> Look<'_, 'a> {
                     "under force audit it signs nothing then: as the auditor read the log and free it, see docs/yubihsm.md"
                         .into(),
                 ),
+            );
+        }
+        if has_factorys_password(config) {
+            self.findings.warning(
+                format!(
+                    "{name}: the password of authentication key {:#06x} is the factory's, which everybody knows",
+                    config.auth.key
+                ),
+                Some("`tmkms yubihsm setup` gives the device passwords of its own; it erases what is on it".into()),
             );
         }
         let mut session = Session { name, device };
@@ -184,8 +194,13 @@ impl<'a> Look<'_, 'a> {
     /// Capabilities that a thief of the password would have, and that signing does not need.
     fn in_vain(&mut self, held: Capabilities, needed: Capabilities, session: &Session) {
         let spare = held.without(needed);
+        let shown = if spare.contains(Capabilities::ALL.without(needed)) {
+            "everything else".to_owned()
+        } else {
+            spare.to_string()
+        };
         let what = format!(
-            "authentication key {:#06x} of {} holds in vain: {spare}",
+            "authentication key {:#06x} of {} holds in vain: {shown}",
             session.device.auth_key(),
             session.name
         );
@@ -263,6 +278,16 @@ impl<'a> Look<'_, 'a> {
                 .ok(format!("{name} skipped: in use by process {holder}"));
         }
     }
+}
+
+/// Whether the configured key opens every new device. It has opened this one.
+fn has_factorys_password(config: &yubihsm::Config) -> bool {
+    config.auth.key == NEW_DEVICE_KEY
+        && config
+            .auth
+            .password
+            .read()
+            .is_ok_and(|password| password.expose_secret() == NEW_DEVICE_PASSWORD)
 }
 
 /// A session with a device, and how the two are called.

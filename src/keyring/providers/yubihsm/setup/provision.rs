@@ -29,6 +29,9 @@ pub const REPORT_OBJECT: ObjectId = 0xfffe;
 /// The only key of a new device.
 pub const NEW_DEVICE_KEY: ObjectId = 1;
 
+/// Its password, which everybody knows.
+pub const NEW_DEVICE_PASSWORD: &str = "password";
+
 /// The wrap key that comes from the phrase.
 pub const PRIMARY_WRAP_KEY: ObjectId = 1;
 
@@ -50,7 +53,7 @@ pub type Open<'a> = dyn Fn(&Credentials) -> Result<Device, DeviceError> + 'a;
 /// What opens a new device.
 #[must_use]
 pub fn new_device() -> Credentials {
-    let password = Password::new(Zeroizing::new("password".to_owned()));
+    let password = Password::new(Zeroizing::new(NEW_DEVICE_PASSWORD.to_owned()));
     Credentials {
         auth_key: NEW_DEVICE_KEY,
         keys: StaticKeys::from_password(&password),
