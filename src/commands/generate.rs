@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use crate::{
     commands::{Failure, key_type, note, output},
     crypto::Algorithm,
-    keyring::{format::format_key, providers::softsign},
+    keyring::{
+        format::{format_address, format_key},
+        providers::softsign,
+    },
 };
 
 /// Make a new consensus key in a file and print its public key
@@ -26,9 +29,10 @@ impl Generate {
     pub(super) fn run(&self) -> Result<(), Failure> {
         let key = softsign::generate(self.scheme, &self.path)?;
         note(&format!(
-            "generated consensus ({}) private key at {}",
+            "generated consensus ({}) private key at {}, address {}",
             self.scheme,
-            self.path.display()
+            self.path.display(),
+            format_address(&key)
         ));
         output(&format!("{}\n", format_key(&key, None)))
     }

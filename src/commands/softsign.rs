@@ -13,7 +13,7 @@ use crate::{
     },
     crypto::Algorithm,
     keyring::{
-        format::format_key,
+        format::{format_address, format_key},
         providers::softsign::{self, FileFormat},
     },
 };
@@ -80,8 +80,9 @@ impl Softsign {
             } => {
                 let key = softsign::generate(*scheme, path)?;
                 note(&format!(
-                    "generated consensus ({scheme}) private key at {}",
-                    path.display()
+                    "generated consensus ({scheme}) private key at {}, address {}",
+                    path.display(),
+                    format_address(&key)
                 ));
                 output(&format!("{}\n", format_key(&key, None)))
             }
@@ -105,9 +106,10 @@ impl Softsign {
             } => {
                 let key = softsign::import(format.map(Into::into), *scheme, from, to)?;
                 note(&format!(
-                    "imported consensus ({}) private key to {}",
+                    "imported consensus ({}) private key to {}, address {}",
                     key.algorithm(),
-                    to.display()
+                    to.display(),
+                    format_address(&key)
                 ));
                 output(&format!("{}\n", format_key(&key, None)))
             }

@@ -170,7 +170,7 @@ impl ConnectionError {
         let hint = match self {
             Self::NoIdentity => "add secret_key = \"path\" to [[validator]]; the file is created",
             Self::Resolve { .. } => "check the host name in addr, or write an IP address",
-            Self::Connect { source, .. } => return connect_hint(source),
+            Self::Connect { address, source } => return connect_hint(address, source),
             Self::ConnectTimeout { .. } => {
                 "check the address, the port and the firewall between here and the node"
             }
@@ -220,8 +220,12 @@ impl ConnectionError {
     }
 }
 
-fn connect_hint(source: &io::Error) -> Option<String> {
+fn connect_hint(address: &str, source: &io::Error) -> Option<String> {
     let hint = match source.kind() {
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound if address.starts_with('/') => {
+            "is the node running, with its priv_validator_laddr there? One of v0.26 or v0.27 dials the signer: \
+             addr = \"unix-listen:///path\""
+        }
         io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
             "is the node running, with its priv_validator_laddr there?"
         }
