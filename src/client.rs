@@ -305,7 +305,8 @@ fn is_unbound(error: &SessionError) -> bool {
 }
 
 /// What a handshake tells of the messages that follow it.
-fn family(generation: Generation) -> Family {
+#[must_use]
+pub fn family(generation: Generation) -> Family {
     match generation {
         Generation::Legacy => Family::Legacy,
         Generation::V033 => Family::V033,

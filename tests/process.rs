@@ -23,7 +23,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 use tmkms::{
-    connection::{self, Identity},
+    connection::{self, Identity, Limits, secret_connection::Generation},
     crypto::{Algorithm, PublicKey},
     keyring::providers::softsign,
     privval::ChainId,
@@ -262,6 +262,37 @@ fn a_dial_completes_the_handshake_and_tells_who_answered() {
         stdout.contains(&format!("error: node chain-1@tcp://{addr}: ")),
         "{stdout}"
     );
+    serve.join().unwrap();
+}
+
+#[test]
+fn a_dial_tells_a_node_of_another_generation_than_the_pinned_one() {
+    let node = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = node.local_addr().unwrap();
+    let identity = Identity::generate().unwrap();
+    let serve = thread::spawn(move || {
+        for _ in 0..2 {
+            let (stream, _) = node.accept().unwrap();
+            let as_v033 = Generation::V033;
+            connection::accept_tcp_as(as_v033, Limits::default(), stream, &identity).unwrap();
+        }
+    });
+    let pinned = |version: &str| {
+        let home = Home::new(&format!("tcp://{addr}\"\nprotocol_version = \"{version}"));
+        let (code, stdout, _) = home.tmkms(&["check", "--dial"]);
+        (code, stdout)
+    };
+    let (code, stdout) = pinned("v0.38");
+    let said = "protocol_version is \"v0.38\", but the node speaks amino (Tendermint v0.33)";
+    assert_eq!(code, Some(1), "{stdout}");
+    assert!(
+        stdout.contains(said) && !stdout.contains("answers"),
+        "{stdout}"
+    );
+    let (code, stdout) = pinned("v0.33");
+    assert_eq!(code, Some(0), "{stdout}");
+    let said = "its requests name no chain, and whatever comes from there is signed for chain-1";
+    assert!(stdout.contains(said), "{stdout}");
     serve.join().unwrap();
 }
 

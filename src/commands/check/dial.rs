@@ -2,9 +2,12 @@
 
 use crate::{
     client,
+    codec::Reason,
     commands::check::{Findings, parts::Holders},
     config::Config,
-    connection::{self, Address, Dialled, Identity, Peer, secret_connection::Generation},
+    connection::{
+        self, Address, ConnectionError, Dialled, Identity, Peer, secret_connection::Generation,
+    },
     shutdown::Shutdown,
 };
 
@@ -59,6 +62,11 @@ fn one(name: &str, validator: &client::Config, findings: &mut Findings) {
         validator.timeout,
         &Shutdown::new(),
     );
+    if let Some(reason) = contradiction(&dialled, validator) {
+        let hint = "without protocol_version it is found out; or does addr name another node?";
+        findings.error(format!("{name}: {reason}"), Some(hint.to_owned()));
+        return;
+    }
     if let Ok(Dialled {
         generation: Some(generation @ (Generation::Legacy | Generation::V033)),
         ..
@@ -98,6 +106,19 @@ fn one(name: &str, validator: &client::Config, findings: &mut Findings) {
         Ok(Dialled { peer: None, .. }) => findings.ok(format!("{name} answers")),
         Err(error) => findings.failed(&format!("{name}: "), &error, error.hint()),
     }
+}
+
+/// What `start` would say of a node that is not what `protocol_version` says.
+fn contradiction(
+    dialled: &Result<Dialled, ConnectionError>,
+    validator: &client::Config,
+) -> Option<Reason> {
+    let pin = validator.protocol?;
+    let found = client::family(dialled.as_ref().ok()?.generation?);
+    (found != pin.family).then_some(Reason::OtherFamily {
+        pinned: pin.spelling,
+        found: found.in_words(),
+    })
 }
 
 /// A node of v0.26 or v0.27 listens for its one signer, and for nobody after it.
