@@ -325,7 +325,7 @@ pub enum TransportError {
     #[error("the connector hung up without an answer")]
     HungUp,
     /// No answer in time. What was asked may have been done.
-    #[error("no answer within {limit:?}")]
+    #[error("no answer within {} ms", limit.as_nanos().div_ceil(1_000_000))]
     Timeout {
         /// How long it was waited.
         limit: Duration,
@@ -437,6 +437,16 @@ mod tests {
         for (code, status, name) in STATUSES {
             assert_eq!(Status::from_code(code), status);
             assert_eq!(status.to_string(), format!("{name} (0x{code:02x})"));
+        }
+    }
+
+    #[test]
+    fn one_time_out_is_always_told_in_the_same_words() {
+        // What is left of a second when it is looked at: a warning that differs is told again.
+        for nanos in [999_999_880, 999_957_456, 999_000_001, 1_000_000_000] {
+            let limit = Duration::from_nanos(nanos);
+            let told = TransportError::Timeout { limit }.to_string();
+            assert_eq!(told, "no answer within 1000 ms");
         }
     }
 
