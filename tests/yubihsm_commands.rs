@@ -265,7 +265,7 @@ fn a_setup_that_is_interrupted_after_the_reset_finishes_first() {
 fn another_device_that_the_connector_finds_during_the_reset_is_not_erased() {
     // While a device restarts, a connector that serves whatever is plugged in serves the next one.
     let hsm = Simulator::start(Options {
-        reset_takes: Duration::from_millis(500),
+        reset_takes: Duration::from_secs(3),
         ..Options::default()
     });
     let serial = hsm.serial();
