@@ -274,6 +274,7 @@ fn old_and_new_firmware_are_served() {
         let asked = simulator.device().asked.len();
         let error = device.sign_eddsa(KEY, &vec![1; longest]).unwrap_err();
         assert!(matches!(error, DeviceError::TooLong { .. }), "{error}");
+        assert!(error.hint().unwrap().contains("vote extension"));
         assert_eq!(simulator.device().asked.len(), asked);
         assert!(device.echo(b"goes on").is_ok());
     }

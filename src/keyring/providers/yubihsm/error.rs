@@ -268,6 +268,9 @@ impl DeviceError {
             Self::WrongDevice { .. } => {
                 Some("check `serial_number`, and which device the connector serves".into())
             }
+            Self::TooLong { command: Command::SIGN_EDDSA, .. } => Some(
+                "a vote extension of this length cannot be signed with an Ed25519 key in this device, see docs/yubihsm.md".into(),
+            ),
             Self::SessionLost { .. } | Self::Malformed { .. } | Self::TooLong { .. } | Self::Random(_) => None,
         }
     }
