@@ -63,8 +63,20 @@ fn entry(hsm: &mut Opened, id: ObjectId, text: &mut String) -> Result<(), Failur
         // Deleted by somebody else a moment ago.
         return Ok(());
     };
-    let key = hsm.device.public_key(id);
-    let key = key.map_err(|error| hsm.failed(&what, &error))?;
+    let key = match hsm.device.public_key(id) {
+        Ok(key) => key,
+        // One key that the device does not show is no reason to hide the others.
+        Err(error) if hsm.device.is_alive() => {
+            let _ = writeln!(
+                text,
+                "- 0x{id:04x}: {}, whose public key cannot be read: {error}\n   label: {:?}",
+                info.algorithm,
+                info.label.text()
+            );
+            return Ok(());
+        }
+        Err(error) => return Err(hsm.failed(&what, &error)),
+    };
     let use_for = match (hsm.configured_key(id), key.algorithm) {
         (Some(configured), _) => configured.key_type,
         (None, Algorithm::EC_K256) => KeyType::Account,
