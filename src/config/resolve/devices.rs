@@ -166,7 +166,7 @@ fn confused(a: &Hsm<'_>, b: &Hsm<'_>) -> Option<Confusion> {
 fn place(adapter: &Adapter) -> Option<(String, u16)> {
     match adapter {
         Adapter::Usb { .. } => None,
-        Adapter::Http { host, port, .. } => Some((host.to_lowercase(), *port)),
+        Adapter::Http { host, port, .. } => Some((super::plain(host), *port)),
     }
 }
 
@@ -225,12 +225,7 @@ fn check_servers(draft: &Draft<'_>, report: &mut Report<'_>) {
             server.value.laddr.ip().to_string(),
             server.value.laddr.port(),
         );
-        let dials = place(&hsm.adapter.value);
-        let dials = dials.map(|(host, port)| match host.as_str() {
-            "localhost" => ("127.0.0.1".to_owned(), port),
-            _ => (host, port),
-        });
-        if dials == Some(listens) {
+        if place(&hsm.adapter.value) == Some(listens) {
             report
                 .error(
                     server.at,
