@@ -295,25 +295,44 @@ fn another_device_that_the_connector_finds_during_the_reset_is_not_erased() {
 fn a_device_that_a_running_signer_uses_is_not_erased() {
     let hsm = Simulator::start(Options::default());
     words::apply(&hsm, "ed25519 1 1");
+    words::apply(&hsm, "ed25519 2 2");
     let home = home(&hsm);
     let mut config = OpenOptions::new()
         .append(true)
         .open(home.path().join("tmkms.toml"))
         .unwrap();
-    let rest = "keys = [{ chain_ids = [\"chain-1\"], key = 1 }]\n[[chain]]\nid = \"chain-1\"\nstate_file = \"record\"\n";
-    config.write_all(rest.as_bytes()).unwrap();
-    let init = tmkms(&home, "state init chain-1").output().unwrap();
-    assert!(init.status.success(), "{init:?}");
-    let record = File::open(home.path().join("record")).unwrap();
-    record.lock().unwrap();
-    let output = tmkms(&home, "yubihsm setup").output().unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    let holder = format!("process {} has the record", std::process::id());
-    assert!(stderr.contains(&holder), "{stderr}");
-    assert!(stderr.contains("nothing was erased"), "{stderr}");
-    assert!(output.stdout.is_empty());
-    // Without it the command goes on to its questions.
-    drop(record);
+    let keys =
+        "keys = [{ chain_ids = [\"chain-1\"], key = 1 }, { chain_ids = [\"chain-1\"], key = 2 }]";
+    let chain = "[[chain]]\nid = \"chain-1\"\nstate_file = \"record\"";
+    config
+        .write_all(format!("{keys}\n{chain}\n").as_bytes())
+        .unwrap();
+    // The public keys of the two seeds. Each key has a record of its own; either tells that the device is in use.
+    for key in [
+        "8A88E3DD7409F195FD52DB2D3CBA5D72CA6709BF1D94121BF3748801B40F6F5C",
+        "8139770EA87D175F56A35466C34C7ECCCB8D8A91B4EE37A25DF60F5B8FC9B394",
+    ] {
+        let init = format!("state init chain-1 --key {key}");
+        let init = tmkms(&home, &init).output().unwrap();
+        assert!(init.status.success(), "{init:?}");
+    }
+    let records: Vec<_> = fs::read_dir(home.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.file_name().unwrap() != "tmkms.toml")
+        .collect();
+    assert_eq!(records.len(), 2, "{records:?}");
+    for record in records {
+        let held = File::open(&record).unwrap();
+        held.lock().unwrap();
+        let output = tmkms(&home, "yubihsm setup").output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let holder = format!("process {} has the record", std::process::id());
+        assert!(stderr.contains(&holder), "{record:?}: {stderr}");
+        assert!(stderr.contains("nothing was erased"), "{stderr}");
+        assert!(output.stdout.is_empty());
+    }
+    // Without them the command goes on to its questions.
     let output = tmkms(&home, "yubihsm setup").output().unwrap();
     assert!(!output.stdout.is_empty(), "{output:?}");
 }

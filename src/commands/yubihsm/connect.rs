@@ -11,7 +11,7 @@ use clap::Args;
 
 use crate::{
     commands::{
-        Failure, Global, note, prompt,
+        Failure, Global, note, prompt, state,
         yubihsm::{defer_signals, object_id, serial_number},
     },
     config::Config,
@@ -230,7 +230,11 @@ impl Reach {
             let mut keys = hsm.keys.iter();
             keys.any(|key| key.chain_ids.contains(&chain.id))
         });
-        chains.find_map(|chain| file::inspect(&chain.state_file).ok()?.holder)
+        chains.find_map(|chain| {
+            let records = state::records(&self.config, chain);
+            let mut records = records.iter();
+            records.find_map(|path| file::inspect(path).ok()?.holder)
+        })
     }
 
     /// Opens a session, and says in words why not.
