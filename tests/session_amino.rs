@@ -7,41 +7,34 @@
 )]
 
 use std::{
-    collections::VecDeque,
     io::{Read, Write},
     os::unix::net::UnixStream,
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use ed25519_dalek::{Signer as _, SigningKey, Verifier as _};
+use ed25519_dalek::Verifier as _;
 use tmkms::{
-    chain::{Chain, GuardedKey},
     codec::{
         Codec, DecodeError, Family, Response,
         amino::names,
         node::Node,
         proto::{Options, Raw},
     },
-    connection::{Connection, ConnectionError, accept_unix},
-    crypto::{PublicKey, Signature},
-    event::{Event, Sink},
-    keyring::{Key, Signer, SignerError},
+    connection::{ConnectionError, accept_unix},
     privval::{
         Beat, BlockId, ChainId, Form, Request, Step, Timestamp,
         canonical::{self, sign_bytes_as},
     },
-    protection::{
-        Guard, Permitted, Record,
-        store::file::{self, FileStore},
-    },
-    session::{Session, SessionError},
+    session::SessionError,
 };
 
 #[path = "support/amino.rs"]
 mod amino;
+#[path = "support/played.rs"]
+mod played;
 
 use amino::fields;
+use played::{Script, Told, key, serve};
 
 const BLOCK: BlockId = BlockId {
     hash: [0x41; 32],
@@ -52,80 +45,6 @@ const TIME: Timestamp = Timestamp {
     seconds: 1_700_000_000,
     nanos: 5,
 };
-
-/// A node that asks what stands in a list and keeps the replies.
-#[derive(Default)]
-struct Script {
-    requests: VecDeque<Vec<u8>>,
-    current: Vec<u8>,
-    replies: Vec<Vec<u8>>,
-}
-
-impl Connection for Script {
-    fn read(&mut self) -> Result<&[u8], ConnectionError> {
-        self.current = self.requests.pop_front().ok_or(ConnectionError::Closed)?;
-        Ok(&self.current)
-    }
-
-    fn has_more(&self) -> bool {
-        false
-    }
-
-    fn write(&mut self, body: &[u8]) -> Result<(), ConnectionError> {
-        self.replies.push(body.to_vec());
-        Ok(())
-    }
-
-    fn linger(&mut self, _until: Instant) -> Result<(), ConnectionError> {
-        Ok(())
-    }
-}
-
-/// A key in memory; one that is not ready where the test says so.
-struct Soft {
-    key: SigningKey,
-    public: PublicKey,
-    ready: bool,
-}
-
-impl Signer for Soft {
-    fn public_key(&self) -> &PublicKey {
-        &self.public
-    }
-
-    fn sign(&self, msg: Permitted<'_>) -> Result<Signature, SignerError> {
-        if !self.ready {
-            let reason = "it waits for a person".to_owned();
-            return Err(SignerError::Transient { reason });
-        }
-        let signature = self.key.sign(msg.as_bytes()).to_bytes();
-        Ok(Signature::Ed25519(signature))
-    }
-}
-
-#[derive(Default)]
-struct Told(Mutex<Vec<Event>>);
-
-impl Sink for Told {
-    fn tell(&self, event: &Event) {
-        self.0.lock().unwrap().push(event.clone());
-    }
-}
-
-impl Told {
-    fn warnings(&self) -> Vec<String> {
-        let events = self.0.lock().unwrap();
-        let warning = |event: &Event| match event {
-            Event::Warning { text, .. } => Some(text.clone()),
-            _ => None,
-        };
-        events.iter().filter_map(warning).collect()
-    }
-}
-
-fn key() -> SigningKey {
-    SigningKey::from_bytes(&[7; 32])
-}
 
 fn chain_id() -> ChainId {
     ChainId::new("gaia-9002").unwrap()
@@ -143,54 +62,12 @@ fn codec() -> Node {
     codec
 }
 
-/// Plays the requests; the replies, how it ended, and what was told.
 fn play(
     codec: &mut dyn Codec,
     ready: bool,
     requests: &[Vec<u8>],
 ) -> (Vec<Vec<u8>>, SessionError, Told) {
-    let mut script = Script {
-        requests: requests.iter().cloned().collect(),
-        ..Script::default()
-    };
-    let (ended, told) = serve(codec, ready, &mut script, None);
-    (script.replies, ended, told)
-}
-
-/// A session over this connection; how it ended, and what was told.
-fn serve(
-    codec: &mut dyn Codec,
-    ready: bool,
-    connection: &mut dyn Connection,
-    max_height: Option<i64>,
-) -> (SessionError, Told) {
-    let dir = tempfile::tempdir().unwrap();
-    let public = PublicKey::ed25519(key().verifying_key().as_bytes()).unwrap();
-    let path = dir.path().join("record");
-    file::create(&path, &chain_id(), &public, &Record::never_signed()).unwrap();
-    let store = FileStore::open(&path, &chain_id(), &public).unwrap().store;
-    let signer = Arc::new(Soft {
-        key: key(),
-        public,
-        ready,
-    });
-    let consensus = GuardedKey {
-        key: Key {
-            provider: "test",
-            signer,
-        },
-        guard: Guard::new(store),
-    };
-    let chain = Chain::new(chain_id(), consensus, false);
-    let told = Told::default();
-    let session = Session {
-        validator: "gaia-9002@here".into(),
-        chain: &chain,
-        max_height,
-        sink: &told,
-    };
-    let Err(ended) = session.serve(connection, codec);
-    (ended, told)
+    played::play(&chain_id(), codec, ready, requests)
 }
 
 /// A prevote of v0.26 to v0.28, with a signature in its place.
@@ -344,7 +221,7 @@ fn an_answer_is_not_sent_to_a_node_that_asked_for_something_else_meanwhile() {
             }
             let idle = Duration::from_secs(10);
             let mut connection = accept_unix(ours, idle).unwrap().connection;
-            let (ended, _) = serve(&mut codec(), true, connection.as_mut(), None);
+            let (ended, _) = serve(&chain_id(), &mut codec(), true, connection.as_mut(), None);
             assert!(matches!(ended, SessionError::Overtaken), "{ended:?}");
             drop(connection);
             let mut heard = Vec::new();
@@ -357,10 +234,15 @@ fn an_answer_is_not_sent_to_a_node_that_asked_for_something_else_meanwhile() {
 #[test]
 fn a_heartbeat_above_the_last_height_is_refused() {
     for (max_height, is_signed) in [(10, false), (11, true)] {
-        let mut script = Script::default();
         let beat = ask(names::SIGN_HEARTBEAT_REQUEST, &heartbeat(&[]));
-        script.requests.push_back(beat);
-        serve(&mut codec(), true, &mut script, Some(max_height));
+        let mut script = Script::asking(&[beat]);
+        serve(
+            &chain_id(),
+            &mut codec(),
+            true,
+            &mut script,
+            Some(max_height),
+        );
         let [reply] = script.replies.as_slice() else {
             panic!("one reply");
         };
