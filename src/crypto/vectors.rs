@@ -4,6 +4,11 @@
 use std::{env, fs, path::PathBuf};
 
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+use sha3::{
+    Keccak256, Shake256,
+    digest::{ExtendableOutput as _, Update as _},
+};
 use subtle_encoding::hex;
 
 use super::{Algorithm, PublicKey};
@@ -13,16 +18,8 @@ const SECRETS: [&str; 3] = ["priv_hex", "seed_hex", "priv_packed_hex"];
 /// The one that addresses and key files have comes first in each file.
 const PUBLIC_KEYS: [&str; 3] = ["pub_compressed_hex", "pub_uncompressed_hex", "pub_hex"];
 const SIGNATURES: [&str; 4] = ["sig_rs_hex", "sig_rsv_hex", "sig_compressed_hex", "sig_hex"];
-/// About the vector, or on the way to the signature, and of no use to compare with; `tests/vectors.rs` reads the key files.
-const SKIPPED: [&str; 7] = [
-    "name",
-    "note",
-    "sha256_hex",
-    "keccak256_hex",
-    "mu_hex",
-    "sig_sha256",
-    "priv_validator_key_json",
-];
+/// About the vector; `tests/vectors.rs` reads the key files.
+const SKIPPED: [&str; 3] = ["name", "note", "priv_validator_key_json"];
 
 #[test]
 fn secp256k1() {
@@ -53,6 +50,17 @@ fn file(name: &str, scheme: Algorithm, count: (usize, usize)) {
     let text = fs::read_to_string(directory.join(name)).expect("the file is there");
     let file: Value = serde_json::from_str(&text).expect("JSON");
     let mut seen = (0, 0);
+    for (field, value) in file.as_object().expect("an object") {
+        let described = value.get("json_pub").is_some();
+        if described {
+            facts(scheme, value.as_object().expect("an object"));
+        }
+        let known = ["vectors", "source", "address", "proto_field", "scheme"];
+        assert!(
+            described || known.contains(&field.as_str()) || field == "sizes",
+            "{field}"
+        );
+    }
     for case in file
         .get("vectors")
         .and_then(Value::as_array)
@@ -62,6 +70,22 @@ fn file(name: &str, scheme: Algorithm, count: (usize, usize)) {
         seen.0 += 1;
     }
     assert_eq!(seen, count, "{name}");
+}
+
+/// What a file says of its key type, in one of its spellings.
+fn facts(scheme: Algorithm, said: &Map<String, Value>) {
+    let facts = scheme.facts();
+    let text = |field| said.get(field).and_then(Value::as_str);
+    let names = facts.json.iter().find(|names| {
+        Some(names.public) == text("json_pub") && Some(names.private) == text("json_priv")
+    });
+    assert!(names.is_some(), "{said:?}");
+    // A form that only keys in files have is named by the main one.
+    if let Some(name) = text("key_type") {
+        assert_eq!(facts.name, name);
+        let member = said.get("proto_field").and_then(Value::as_u64);
+        assert_eq!(member, Some(facts.member.into()));
+    }
 }
 
 /// Checks everything that is said of one key. Gives the number of its signatures.
@@ -116,10 +140,18 @@ fn check(key: &PublicKey, secrets: &[Vec<u8>], case: &Map<String, Value>) {
     let wanted = some(case, &SIGNATURES);
     assert_eq!(wanted.len(), 1, "signatures");
     let wanted = wanted.first().expect("one");
-    for field in case.keys() {
+    for (field, value) in case {
         let field = field.as_str();
-        let known = field == "msg_hex" || SIGNATURES.contains(&field) || SKIPPED.contains(&field);
-        assert!(known, "{field}");
+        match field {
+            "sha256_hex" => assert_eq!(Sha256::digest(&msg).to_vec(), bytes(value)),
+            "keccak256_hex" => assert_eq!(Keccak256::digest(&msg).to_vec(), bytes(value)),
+            "sig_sha256" => assert_eq!(Sha256::digest(wanted).to_vec(), bytes(value)),
+            "mu_hex" => assert_eq!(mu(key, &msg), bytes(value)),
+            _ => assert!(
+                field == "msg_hex" || SIGNATURES.contains(&field) || SKIPPED.contains(&field),
+                "{field}"
+            ),
+        }
     }
     for secret in secrets {
         let signature = key.sign_with(secret, &msg).expect("signs");
@@ -136,6 +168,16 @@ fn check(key: &PublicKey, secrets: &[Vec<u8>], case: &Map<String, Value>) {
         assert!(!key.verifies(&msg, &signature), "byte {at}");
     }
     assert_eq!(key.signature(wanted.split_at(wanted.len() - 1).0), None);
+}
+
+/// What FIPS 204 signs in the message's place, without a context.
+fn mu(key: &PublicKey, msg: &[u8]) -> Vec<u8> {
+    let hashed = |pieces: &[&[u8]]| {
+        let mut hash = Shake256::default();
+        pieces.iter().for_each(|piece| hash.update(piece));
+        hash.finalize_boxed(64)
+    };
+    hashed(&[&hashed(&[key.as_bytes()]), &[0, 0], msg]).to_vec()
 }
 
 /// `tendermint.crypto.PublicKey`.
