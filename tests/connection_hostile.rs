@@ -10,17 +10,20 @@
     reason = "a test ends at the first surprise"
 )]
 
+#[path = "support/peak_memory.rs"]
+mod peak_memory;
 #[path = "support/random.rs"]
 mod random;
 
 use std::{
-    env, fs,
+    env,
     io::{Read, Write},
     net::{Shutdown as End, TcpListener, TcpStream},
     thread,
     time::{Duration, Instant},
 };
 
+use peak_memory::peak_memory;
 use random::Random;
 use rustix::net::sockopt::set_socket_linger;
 use tmkms::connection::{
@@ -148,16 +151,6 @@ fn against<T: Send>(
         let _ = attacker.stream.shutdown(End::Write);
         victim.join().unwrap()
     })
-}
-
-/// The most memory that this process ever had, in KiB.
-fn peak_memory() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 fn send(attacker: &mut Attacker, bytes: &[u8]) {

@@ -32,6 +32,8 @@ use tmkms::{
 
 #[path = "support/noise_node.rs"]
 mod noise_node;
+#[path = "support/peak_memory.rs"]
+mod peak_memory;
 #[path = "support/random.rs"]
 mod random;
 
@@ -39,6 +41,7 @@ use noise_node::{
     NodeKey, STATIC, against, against_until, ed25519, framed, handshake, limits, read, receive,
     responder, sealed, secp256k1, static_public, us, write,
 };
+use peak_memory::bounded;
 use random::Random;
 
 #[test]
@@ -296,23 +299,6 @@ fn seeded() -> Random {
     Random(seed)
 }
 
-fn mutated(random: &mut Random, good: &[u8]) -> Vec<u8> {
-    let mut bytes = good.to_vec();
-    match random.below(5) {
-        0 => bytes.truncate(random.below(good.len())),
-        1 => {
-            let more = 1 + random.below(40);
-            bytes.extend(random.bytes(more));
-        }
-        2 => {
-            let (at, gone) = (random.below(good.len()), 1 + random.below(4));
-            bytes.drain(at..(at + gone).min(good.len()));
-        }
-        _ => bytes[random.below(good.len())] ^= 1 << random.below(8),
-    }
-    bytes
-}
-
 /// One handshake without sockets, whose second message is made by `second` from the node's state.
 fn attempt(
     node: &NodeKey,
@@ -326,6 +312,10 @@ fn attempt(
 
 #[test]
 fn nobody_gets_through_the_handshake_without_playing_by_its_rules() {
+    bounded(hostile_handshakes);
+}
+
+fn hostile_handshakes() {
     let mut random = seeded();
     let nodes = [ed25519(), secp256k1()];
     let mut kinds = [0_u32; 5];
@@ -336,7 +326,7 @@ fn nobody_gets_through_the_handshake_without_playing_by_its_rules() {
             // Changed on the way.
             0 | 1 => {
                 let message = write(state, &good);
-                mutated(&mut random, &message)
+                random.mutated(&message)
             }
             2 => {
                 let size = random.below(300);
@@ -400,6 +390,10 @@ fn keys_of_low_order_are_refused_in_both_places() {
 
 #[test]
 fn nothing_but_the_next_message_opens() {
+    bounded(hostile_messages);
+}
+
+fn hostile_messages() {
     let mut random = seeded();
     let node = ed25519();
     let (awaiting, first) = Hello::new().unwrap().start().unwrap();
@@ -413,7 +407,7 @@ fn nothing_but_the_next_message_opens() {
     let later = sealed(&mut state, b"\x02\x3a\x00");
     let mut data = Vec::new();
     for _ in 0..10_000 {
-        let bad = mutated(&mut random, &good[2..]);
+        let bad = random.mutated(&good[2..]);
         let error = channel.open(&bad, &mut data).unwrap_err();
         assert!(
             matches!(error, NoiseError::Sealed | NoiseError::Malformed),

@@ -26,4 +26,27 @@ impl Random {
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
         (0..count).map(|_| self.next() as u8).collect()
     }
+
+    /// The same with something changed: cut off, longer, a piece taken out, or a bit flipped.
+    pub fn mutated(&mut self, good: &[u8]) -> Vec<u8> {
+        let mut bytes = good.to_vec();
+        match self.below(5) {
+            0 => bytes.truncate(self.below(good.len())),
+            1 => {
+                let more = 1 + self.below(40);
+                bytes.extend(self.bytes(more));
+            }
+            2 => {
+                let (at, gone) = (self.below(good.len()), 1 + self.below(4));
+                bytes.drain(at..(at + gone).min(good.len()));
+            }
+            _ => {
+                let at = self.below(good.len());
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte ^= 1 << self.below(8);
+                }
+            }
+        }
+        bytes
+    }
 }

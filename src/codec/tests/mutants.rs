@@ -2,7 +2,8 @@
 
 #![allow(
     clippy::cast_possible_truncation,
-    reason = "the mutator cuts random numbers down to bytes and indices on purpose"
+    clippy::print_stdout,
+    reason = "the mutator cuts random numbers down to bytes and indices on purpose, and the seed is printed"
 )]
 
 use super::*;
@@ -84,41 +85,90 @@ fn agrees_with_prost(request: &SignRequest, message: &[u8]) -> bool {
         && time == msg.sign_bytes.timestamp()
 }
 
+/// Mutants of each message, at least.
+pub(super) const EACH: usize = 10_000;
+
+/// A reply to what was refused, which a node reads, or nothing: the connection ends.
+pub(super) fn answer(codec: &dyn Codec, error: &DecodeError) -> Option<Vec<u8>> {
+    let description = error.to_string();
+    assert!(description.len() < 600);
+    let DecodeError::Answerable { kind, .. } = *error else {
+        return None;
+    };
+    let mut reply = Vec::new();
+    let response = Response::Error {
+        kind,
+        code: 1,
+        description: &description,
+    };
+    codec.encode(&response, &mut reply);
+    assert!(!reply.is_empty() && reply.len() < 10_240);
+    Some(reply)
+}
+
 #[test]
 fn no_bytes_make_it_panic_and_what_it_accepts_prost_reads_alike() {
+    let randao = field(9, &field(1, b"randao reveal of epoch 7"));
+    let celestia_raw = bytes(pb::Sum::SignRawRequest(pb::SignRawRequest {
+        chain_id_or_value: CHAIN.as_bytes().to_vec(),
+        raw_bytes: b"hello".to_vec(),
+        unique_id: "p2p-1".to_owned(),
+    }));
     let corpus = [
-        vote_bytes(|_| ()),
-        vote_bytes(|it| it.extension = b"extension".to_vec()),
-        vote_bytes(|it| it.block_id = None),
-        skipping(vote()),
-        proposal_bytes(|_| ()),
-        bytes(pb::Sum::PubKeyRequest(pb::PubKeyRequest {
-            chain_id: CHAIN.to_owned(),
-        })),
-        vec![0x3a, 0x00],
-        field(9, &field(1, CHAIN.as_bytes())),
+        (celestia(), vote_bytes(|_| ())),
+        (celestia(), vote_bytes(|it| it.extension = vec![7; 9])),
+        (celestia(), vote_bytes(|it| it.block_id = None)),
+        (celestia(), skipping(vote())),
+        (celestia(), proposal_bytes(|_| ())),
+        (
+            celestia(),
+            bytes(pb::Sum::PubKeyRequest(pb::PubKeyRequest {
+                chain_id: CHAIN.to_owned(),
+            })),
+        ),
+        (celestia(), vec![0x3a, 0x00]),
+        (celestia(), celestia_raw),
+        (Proto::new(options(Raw::SignBytes)), randao),
+        (
+            Proto::new(Options {
+                v2: true,
+                ..options(Raw::SignBytes)
+            }),
+            vote_bytes(|it| it.non_rp_extension = b"price".to_vec()),
+        ),
     ];
-    let mut random = Random(0x746d_6b6d);
-    let mut codec = celestia();
-    let mut accepted = 0;
-    for whole in corpus.iter().cycle().take(50_000) {
-        let mut message = whole.clone();
-        random.mutate(&mut message);
-        match codec.decode(&message) {
-            Ok(Request::Sign(request)) => {
-                accepted += 1;
-                assert!(
-                    agrees_with_prost(&request, &message),
-                    "{request:?} is not what prost sees in {}",
-                    hex(&message)
-                );
+    let seed = 0x746d_6b6d;
+    println!("seed {seed}");
+    let mut random = Random(seed);
+    let (mut accepted, mut refusals, mut ends) = (0, 0, 0);
+    for (mut codec, whole) in corpus {
+        for _ in 0..EACH {
+            let mut message = whole.clone();
+            random.mutate(&mut message);
+            match codec.decode(&message) {
+                Ok(Request::Sign(request)) => {
+                    accepted += 1;
+                    assert!(
+                        agrees_with_prost(&request, &message),
+                        "{request:?} is not what prost sees in {}",
+                        hex(&message)
+                    );
+                }
+                Ok(_) => accepted += 1,
+                Err(error) => match answer(&codec, &error) {
+                    Some(reply) => {
+                        let reply = pb::Message::decode(reply.as_slice()).expect("protobuf");
+                        assert!(reply.sum.is_some());
+                        refusals += 1;
+                    }
+                    None => ends += 1,
+                },
             }
-            Ok(_) => {}
-            Err(error) => assert!(error.to_string().len() < 600),
         }
+        assert!(codec.take_unknown_fields().len() <= 64);
     }
-    assert!(accepted > 1_000, "only {accepted} mutants were accepted");
-    assert!(codec.take_unknown_fields().len() <= 64);
+    println!("{accepted} accepted, {refusals} refused, {ends} ends");
+    assert!(accepted > 5_000 && refusals > 10_000 && ends > 5_000);
 }
 
 #[test]
