@@ -101,6 +101,9 @@ fn a_node_that_is_not_the_pinned_one_does_not_hear_who_we_are() {
             read(&mut state, &receive(&mut stream));
             let answer = write(&mut state, &found.payload(&static_public()));
             stream.write_all(&framed(&answer)).unwrap();
+            // A signer that goes on does not hang up.
+            let patience = Some(Duration::from_secs(5));
+            stream.set_read_timeout(patience).unwrap();
             let mut rest = Vec::new();
             let _ = stream.read_to_end(&mut rest);
             rest
@@ -367,6 +370,16 @@ fn hostile_handshakes() {
     assert_eq!(kinds, [2_000; 5]);
     for node in &nodes {
         attempt(node, |state| write(state, &node.payload(&static_public()))).unwrap();
+    }
+}
+
+#[test]
+fn a_proof_of_another_sessions_key_is_none() {
+    let mut other = static_public();
+    other[0] ^= 1;
+    for node in [ed25519(), secp256k1()] {
+        let outcome = attempt(&node, |state| write(state, &node.payload(&other)));
+        assert_eq!(outcome.map(|_| ()), Err(NoiseError::Signature));
     }
 }
 

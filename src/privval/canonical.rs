@@ -222,7 +222,8 @@ pub fn unprotected_extension(extension: &[u8]) -> Option<Unprotected> {
 /// Whether bytes without a domain of their own could be a vote, proposal, extension or heartbeat of any dialect, or Celestia's
 /// raw bytes.
 fn passes_for_something_else(bytes: &[u8]) -> bool {
-    reads_as_protobuf(bytes) || bytes.starts_with(RAW_BYTES_PREFIX)
+    let passes = reads_as_protobuf(bytes) || bytes.starts_with(RAW_BYTES_PREFIX);
+    passes && !cfg!(mutant = "no_raw_check")
 }
 
 /// The length prefix before a body whose timestamp lies at `start` and is `len` long.

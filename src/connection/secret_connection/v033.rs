@@ -55,7 +55,9 @@ impl AwaitingProof {
         let (generation, challenge) = self
             .challenges
             .into_iter()
-            .find(|(_, challenge)| peer.verifies(challenge, &signature))
+            .find(|(_, challenge)| {
+                peer.verifies(challenge, &signature) || cfg!(mutant = "no_proof")
+            })
             .ok_or(HandshakeError::Signature)?;
         let proof = proof(&mut self.sealer, identity, &challenge)?;
         let authenticated = Authenticated {
