@@ -328,7 +328,7 @@ fn what_keeps_a_session_from_opening_is_told_with_its_remedy() {
     home.configure("serial_number = \"7550054\"\n");
     home.finds(
         "error: YubiHSM 0007550054 (tcp://{addr}): the device has serial number 0012345678, wanted is 0007550054\n\
-         hint: check `serial_number`, and which device the connector serves",
+         hint: check `serial_number`, and which device the connector serves; one that replaces another while tmkms runs is used after a restart",
     );
     home.configure("");
     fs::set_permissions(home.path("password"), fs::Permissions::from_mode(0o644)).unwrap();

@@ -266,7 +266,7 @@ impl DeviceError {
                 "check the password of authentication key {auth_key} (0x{auth_key:04x}); the factory's is `password`, of key 1"
             )),
             Self::WrongDevice { .. } => {
-                Some("check `serial_number`, and which device the connector serves".into())
+                Some("check `serial_number`, and which device the connector serves; one that replaces another while tmkms runs is used after a restart".into())
             }
             Self::TooLong { command: Command::SIGN_EDDSA, .. } => Some(
                 "a vote extension of this length cannot be signed with an Ed25519 key in this device, see docs/yubihsm.md".into(),
