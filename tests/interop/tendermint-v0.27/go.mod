@@ -47,7 +47,7 @@ replace (
 	github.com/rcrowley/go-metrics => github.com/rcrowley/go-metrics v0.0.0-20180503174638-e2704e165165
 	github.com/spf13/cobra => github.com/spf13/cobra v0.0.1
 	github.com/spf13/viper => github.com/spf13/viper v1.0.0
-	github.com/tendermint/btcd => github.com/btcsuite/btcd v0.20.1-beta
+	github.com/tendermint/btcd => github.com/tendermint/btcd v0.1.1
 	google.golang.org/genproto => google.golang.org/genproto v0.0.0-20190201180003-4b09977fb922
 	google.golang.org/grpc => google.golang.org/grpc v1.13.0
 )
