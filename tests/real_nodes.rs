@@ -1,4 +1,5 @@
-//! Blocks on real validator nodes: the proof that nothing else can give.
+//! Real validator nodes in what is not a cell of `real_nodes_table.rs`: many restarts, several nodes, other identities, extensions
+//! with content.
 //!
 //! Each test builds its node from its Go module (once, kept under `target/nodes/`). Without Go it says loudly that it was
 //! skipped; with `CI` set it fails.
@@ -16,9 +17,10 @@ use support::{
     Transport::{self, Noise, NoiseOfSecp256k1Node, Tcp, Unix},
     free_port,
     go_tools::Tool::{
-        self, CometBftV1, CometBftV038, CometBftV040, E2eNodeV038, Harness, TendermintV034,
+        self, CometBftV1, CometBftV038, CometBftV040, E2eNodeV1, E2eNodeV038, E2eNodeV040, Harness,
+        TendermintV034,
     },
-    node::{CHAIN, Genesis, NodeHome},
+    node::{CHAIN, EXTENSION_SIZE, Genesis, NodeHome},
     process::Process,
     signer::SignerHome,
     wait_for,
@@ -33,43 +35,13 @@ const PLAIN: Genesis = Genesis { extensions: false };
 const EXTENDED: Genesis = Genesis { extensions: true };
 
 #[test]
-fn tendermint_v0_34_makes_blocks_over_tcp() {
-    makes_blocks(TendermintV034, Tcp, PLAIN);
-}
-
-#[test]
-fn tendermint_v0_34_makes_blocks_over_unix() {
-    makes_blocks(TendermintV034, Unix, PLAIN);
-}
-
-#[test]
-fn cometbft_v0_38_makes_blocks_over_tcp() {
-    makes_blocks(CometBftV038, Tcp, PLAIN);
-}
-
-#[test]
-fn cometbft_v0_38_makes_blocks_over_unix() {
-    makes_blocks(CometBftV038, Unix, PLAIN);
-}
-
-#[test]
-fn cometbft_v0_40_makes_blocks_over_tcp() {
-    makes_blocks(CometBftV040, Tcp, PLAIN);
-}
-
-#[test]
-fn cometbft_v0_40_makes_blocks_over_unix() {
-    makes_blocks(CometBftV040, Unix, PLAIN);
-}
-
-#[test]
-fn cometbft_v0_40_makes_blocks_over_noise() {
-    makes_blocks(CometBftV040, Noise, EXTENDED);
-}
-
-#[test]
 fn cometbft_v0_40_with_a_secp256k1_identity_makes_blocks_over_noise() {
-    makes_blocks(CometBftV040, NoiseOfSecp256k1Node, PLAIN);
+    let test = "a secp256k1 identity";
+    let Some((node, signer)) = pair(CometBftV040, NoiseOfSecp256k1Node, EXTENDED, test) else {
+        return;
+    };
+    assert!(node.signer_addr.starts_with("noise://16Uiu2HA"));
+    makes_blocks(&node, &signer);
 }
 
 #[test]
@@ -108,33 +80,18 @@ fn a_noise_node_that_expects_another_signer_is_explained_and_check_dial_sees_it_
 }
 
 #[test]
-fn cometbft_v1_makes_blocks_over_tcp() {
-    makes_blocks(CometBftV1, Tcp, PLAIN);
+fn extensions_with_content_reach_the_application_of_cometbft_v0_38() {
+    extensions_with_content_reach_the_application(E2eNodeV038, Tcp);
 }
 
 #[test]
-fn cometbft_v1_makes_blocks_over_unix() {
-    makes_blocks(CometBftV1, Unix, PLAIN);
+fn extensions_of_100_000_bytes_reach_the_application_of_cometbft_v0_40() {
+    extensions_with_content_reach_the_application(E2eNodeV040, Noise);
 }
 
 #[test]
-fn cometbft_v1_makes_blocks_with_vote_extensions() {
-    makes_blocks(CometBftV1, Tcp, EXTENDED);
-}
-
-#[test]
-fn cometbft_v0_38_makes_blocks_with_vote_extensions() {
-    makes_blocks(CometBftV038, Tcp, EXTENDED);
-}
-
-#[test]
-fn cometbft_v0_40_makes_blocks_with_vote_extensions() {
-    makes_blocks(CometBftV040, Unix, EXTENDED);
-}
-
-#[test]
-fn extensions_with_content_reach_the_application_of_the_end_to_end_node() {
-    makes_blocks(E2eNodeV038, Tcp, EXTENDED);
+fn extensions_of_100_000_bytes_reach_the_application_of_cometbft_v1() {
+    extensions_with_content_reach_the_application(E2eNodeV1, Unix);
 }
 
 #[test]
@@ -241,35 +198,41 @@ fn two_nodes_that_do_not_know_each_other_never_get_two_blocks_of_one_height() {
 
 #[test]
 fn the_order_in_which_node_and_signer_start_does_not_matter() {
-    let test = "start order";
-    for (tool, transport) in [
-        (TendermintV034, Unix),
-        (CometBftV038, Tcp),
-        (CometBftV040, Tcp),
-        (CometBftV040, Noise),
-    ] {
-        let Some((node, signer)) = pair(tool, transport, PLAIN, test) else {
-            return;
-        };
-        // The node first: it waits three seconds for a signer and then gives up.
-        let running = node.start();
-        node.wait_until_it_wants_a_signer();
-        let tmkms = signer.start();
-        node.wait_for_height(5, PATIENCE);
-        // A signer that is restarted in order, under the running node.
-        assert!(tmkms.terminate(Duration::from_secs(2)).success());
-        let before = node.rpc.height().expect("the node runs");
-        let tmkms = signer.start();
-        node.wait_for_height(before + 5, PATIENCE);
-        // The node is stopped, the signer stays and is there first at the next start.
-        let before = node.rpc.height().expect("the node runs");
-        let _ = running.terminate(Duration::from_secs(20));
-        let running = node.start();
-        node.wait_for_height(before + 5, PATIENCE);
-        node.assert_no_evidence();
-        let _ = running.terminate(Duration::from_secs(20));
-        assert!(tmkms.terminate(Duration::from_secs(2)).success());
-    }
+    std::thread::scope(|scope| {
+        for (tool, transport) in [
+            (TendermintV034, Unix),
+            (CometBftV038, Tcp),
+            (CometBftV040, Tcp),
+            (CometBftV040, Noise),
+            (CometBftV1, Unix),
+        ] {
+            scope.spawn(move || any_order(tool, transport));
+        }
+    });
+}
+
+fn any_order(tool: Tool, transport: Transport) {
+    let Some((node, signer)) = pair(tool, transport, PLAIN, "start order") else {
+        return;
+    };
+    // The node first: it waits three seconds for a signer and then gives up.
+    let running = node.start();
+    node.wait_until_it_wants_a_signer();
+    let tmkms = signer.start();
+    node.wait_for_height(5, PATIENCE);
+    // A signer that is restarted in order, under the running node.
+    assert!(tmkms.terminate(Duration::from_secs(2)).success());
+    let before = node.rpc.height().expect("the node runs");
+    let tmkms = signer.start();
+    node.wait_for_height(before + 5, PATIENCE);
+    // The node is stopped, the signer stays and is there first at the next start.
+    let before = node.rpc.height().expect("the node runs");
+    let _ = running.terminate(Duration::from_secs(20));
+    let running = node.start();
+    node.wait_for_height(before + 5, PATIENCE);
+    node.assert_no_evidence();
+    let _ = running.terminate(Duration::from_secs(20));
+    assert!(tmkms.terminate(Duration::from_secs(2)).success());
 }
 
 #[test]
@@ -301,25 +264,36 @@ fn the_official_harness_finds_nothing() {
     assert!(running.output().contains("SUCCESS"), "{}", running.output());
 }
 
-/// 50 blocks from an undisturbed start, all committed in round 0 by our validator, without evidence.
-fn makes_blocks(tool: Tool, transport: Transport, genesis: Genesis) {
-    let test = format!("{tool:?} over {transport:?}");
-    let Some((node, signer)) = pair(tool, transport, genesis, &test) else {
-        return;
-    };
+/// 50 blocks from an undisturbed start, all committed in round 0 by our validator, without evidence or complaint.
+fn makes_blocks(node: &NodeHome, signer: &SignerHome) {
     let tmkms = signer.start();
     let running = node.start();
     node.wait_for_height(BLOCKS + 1, PATIENCE);
-    node.assert_round_0(1..=BLOCKS, &signer);
+    node.assert_round_0(1..=BLOCKS, signer);
     node.assert_no_evidence();
-    if genesis.extensions {
-        assert!(
-            signer.log().contains("signed vote extension"),
-            "extensions are enabled, so some must have been signed"
-        );
-    }
+    node.assert_no_complaint();
     let _ = running.terminate(Duration::from_secs(20));
     assert!(tmkms.terminate(Duration::from_secs(2)).success());
+}
+
+/// The application verifies the signature of every extension by itself, and ends its node over a wrong or an empty one.
+fn extensions_with_content_reach_the_application(tool: Tool, transport: Transport) {
+    let test = format!("extensions with content, {tool:?}");
+    let Some((node, signer)) = pair(tool, transport, EXTENDED, &test) else {
+        return;
+    };
+    makes_blocks(&node, &signer);
+    let log = node.log();
+    for height in 2..=BLOCKS {
+        let verified = log.lines().any(|line| {
+            line.contains("received and verified vote extension value")
+                && line.contains(&format!("height={height} "))
+        });
+        assert!(verified, "none at height {height}:\n{log}");
+    }
+    if tool != E2eNodeV038 {
+        assert!(log.contains(&format!("len={EXTENSION_SIZE}")), "{log}");
+    }
 }
 
 fn pair(

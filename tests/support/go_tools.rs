@@ -34,6 +34,10 @@ pub enum Tool {
     CometBftV1WithBls,
     /// CometBFT's end-to-end application node v0.38.25, whose vote extensions are not empty.
     E2eNodeV038,
+    /// The same, v0.40.0, which can make them as long as one wants.
+    E2eNodeV040,
+    /// The same, v1.0.1.
+    E2eNodeV1,
     /// The last official conformance test of remote signers.
     Harness,
     /// A node's side of `noise://`, made of go-libp2p v0.47.0 alone.
@@ -73,6 +77,8 @@ impl Tool {
             Self::CometBftV1 => ("cometbft-v1.0.1", "cometbft"),
             Self::CometBftV1WithBls => ("cometbft-v1.0.1-bls12381", "cometbft"),
             Self::E2eNodeV038 => ("e2e-node-v0.38.25", "node"),
+            Self::E2eNodeV040 => ("e2e-node-v0.40.0", "node"),
+            Self::E2eNodeV1 => ("e2e-node-v1.0.1", "node"),
             Self::Harness => ("tm-signer-harness-v0.34.24", "tm-signer-harness"),
             Self::Libp2pNoise => ("go-libp2p-v0.47.0", "libp2p-noise"),
         }
@@ -101,11 +107,25 @@ impl Tool {
             Self::E2eNodeV038 => {
                 Recipe::Install("github.com/cometbft/cometbft/test/e2e/node@v0.38.25")
             }
+            Self::E2eNodeV040 => {
+                Recipe::Install("github.com/cometbft/cometbft/test/e2e/node@v0.40.0")
+            }
+            Self::E2eNodeV1 => Recipe::Install("github.com/cometbft/cometbft/test/e2e/node@v1.0.1"),
             Self::Harness => Recipe::Module(
                 "tendermint-v0.34",
                 "github.com/tendermint/tendermint/tools/tm-signer-harness",
             ),
             Self::Libp2pNoise => Recipe::Module("libp2p-noise", "."),
+        }
+    }
+
+    /// For an end-to-end node, which has no `init` of its own: the node of its library, which has.
+    pub fn of_end_to_end(self) -> Option<Self> {
+        match self {
+            Self::E2eNodeV038 => Some(Self::CometBftV038),
+            Self::E2eNodeV040 => Some(Self::CometBftV040),
+            Self::E2eNodeV1 => Some(Self::CometBftV1),
+            _ => None,
         }
     }
 
@@ -125,7 +145,7 @@ impl Tool {
         let (dir, name) = self.place();
         let home = target_dir().join("nodes");
         let program = home.join(dir).join(name);
-        if program.exists() {
+        if self.is_current(&program) {
             return Some(program);
         }
         if Command::new("go").arg("version").output().is_err() {
@@ -139,11 +159,26 @@ impl Tool {
         // Tests run in parallel threads and processes: the first one builds, the others wait for it.
         let lock = File::create(home.join(format!("{dir}.lock"))).expect("target/ can be written");
         lock.lock().expect("a lock on a local file");
-        if !program.exists() {
+        if !self.is_current(&program) {
             self.build(&home, dir);
         }
         assert!(program.exists(), "{} was not built", program.display());
         Some(program)
+    }
+
+    /// Whether the program is there, and no older than the module that it was built in.
+    fn is_current(self, program: &Path) -> bool {
+        let age = |path: &Path| path.metadata().and_then(|metadata| metadata.modified());
+        let Ok(built) = age(program) else {
+            return false;
+        };
+        match self.recipe() {
+            Recipe::Install(_) => true,
+            Recipe::Module(module, _) => std::fs::read_dir(interop(module))
+                .expect("the modules lie beside the tests")
+                .flatten()
+                .all(|file| age(&file.path()).is_ok_and(|changed| changed <= built)),
+        }
     }
 
     /// Builds beside the final place and moves it there, so that a build cut short leaves nothing that looks finished.
@@ -161,6 +196,7 @@ impl Tool {
                 .arg(package),
         };
         run(&mut go);
+        let _ = std::fs::remove_dir_all(home.join(dir));
         std::fs::rename(&partial, home.join(dir)).expect("a rename within one directory");
     }
 }

@@ -23,6 +23,9 @@ use super::{
 /// The chain ID of every test chain.
 pub const CHAIN: &str = "tmkms-test-1";
 
+/// How long the vote extensions of the end-to-end node are, in bytes; v0.38 makes them shorter.
+pub const EXTENSION_SIZE: u32 = 100_000;
+
 /// A node's home directory, from which it can be started many times.
 #[derive(Debug)]
 pub struct NodeHome {
@@ -47,22 +50,21 @@ impl NodeHome {
     /// Makes a home with a new one-validator chain; `None` when the node cannot be built here.
     pub fn new(tool: Tool, transport: Transport, genesis: Genesis, test: &str) -> Option<Self> {
         let program = tool.program(test)?;
-        // The end-to-end node has no `init` of its own; its library's node has.
-        let init = match tool {
-            Tool::E2eNodeV038 => Tool::CometBftV038.program(test)?,
-            _ => program.clone(),
+        let init = match tool.of_end_to_end() {
+            Some(node) => node.program(test)?,
+            None => program.clone(),
         };
         let dir = tempfile::Builder::new()
             .prefix("tmkms-node-")
             .tempdir()
             .expect("a temporary directory");
-        run(Command::new(init).args(["init", "--home"]).arg(dir.path()));
+        run(Command::new(&init).args(["init", "--home"]).arg(dir.path()));
         if transport == Transport::NoiseOfSecp256k1Node {
             write_secp256k1_node_key(dir.path());
         }
         let signer_addr = match transport {
             Transport::Noise | Transport::NoiseOfSecp256k1Node => {
-                let mut show = Command::new(&program);
+                let mut show = Command::new(&init);
                 show.args(["show-node-id", "--libp2p", "--home"]);
                 let id = run(show.arg(dir.path()));
                 format!("noise://{}@127.0.0.1:{}", id.trim(), free_port())
@@ -90,7 +92,7 @@ impl NodeHome {
         };
         home.configure();
         home.write_genesis(genesis);
-        if tool == Tool::E2eNodeV038 {
+        if tool.of_end_to_end().is_some() {
             home.write_e2e_config();
         }
         Some(home)
@@ -192,7 +194,7 @@ impl NodeHome {
         }
         let _ = std::fs::remove_file(&self.rpc.socket);
         let mut command = Command::new(&self.program);
-        if self.tool == Tool::E2eNodeV038 {
+        if self.tool.of_end_to_end().is_some() {
             command
                 .env("CMTHOME", self.dir.path())
                 .arg(self.path("config/e2e.toml"));
@@ -264,6 +266,36 @@ impl NodeHome {
         }
     }
 
+    /// Vote extensions are enabled from height 1 on, or not at all, in the chain's own words. Where they are, the node takes no precommit of
+    /// a block without a signed one.
+    pub fn assert_extensions(&self, genesis: Genesis) {
+        let params = self.rpc.get("/consensus_params?height=1");
+        let params = params.expect("the node runs");
+        let enabled = ["abci", "feature"].iter().find_map(|group| {
+            params.pointer(&format!(
+                "/consensus_params/{group}/vote_extensions_enable_height"
+            ))
+        });
+        let expected = match (genesis.extensions, enabled) {
+            (true, _) => Some(json!("1")),
+            (false, None) => None,
+            (false, Some(_)) => Some(json!("0")),
+        };
+        assert_eq!(enabled, expected.as_ref(), "{params}");
+    }
+
+    /// The node has logged no error but those that are none of the signer's.
+    pub fn assert_no_complaint(&self) {
+        let log = self.log();
+        // `I[date] …` is information, `E[date] …` an error.
+        assert!(log.lines().any(|line| line.starts_with("I[")), "{log}");
+        let complaints: Vec<&str> = log
+            .lines()
+            .filter(|line| line.starts_with("E[") && !is_of_its_own(line))
+            .collect();
+        assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    }
+
     /// Waits until the node listens for its signer.
     pub fn wait_until_it_wants_a_signer(&self) {
         wait_for("the node to want a signer", Duration::from_secs(10), || {
@@ -273,6 +305,15 @@ impl NodeHome {
                 None => listens(&self.signer_addr).then_some(()),
             }
         });
+    }
+
+    /// Waits until the signer listens, where the node is to dial it.
+    pub fn wait_for_its_signer(&self) {
+        if let Some(path) = self.signer_addr.strip_prefix("unix-listen://") {
+            wait_for("the signer to listen", Duration::from_secs(10), || {
+                listens_at(path).then_some(())
+            });
+        }
     }
 
     /// Everything the node has logged.
@@ -346,10 +387,9 @@ impl NodeHome {
         let mut doc: Value = serde_json::from_slice(&text).expect("init writes JSON");
         doc["chain_id"] = json!(CHAIN);
         if genesis.extensions {
-            let group = if matches!(self.tool, Tool::CometBftV1 | Tool::CometBftV1WithBls) {
-                "feature"
-            } else {
-                "abci"
+            let group = match self.tool {
+                Tool::CometBftV1 | Tool::CometBftV1WithBls | Tool::E2eNodeV1 => "feature",
+                _ => "abci",
             };
             doc["consensus_params"][group]["vote_extensions_enable_height"] = json!("1");
         }
@@ -362,11 +402,19 @@ impl NodeHome {
         let text = format!(
             "chain_id = \"{CHAIN}\"\nprotocol = \"builtin\"\nmode = \"validator\"\nkey_type = \"ed25519\"\n\
              dir = \"{}\"\npersist_interval = 1\nvote_extensions_enable_height = 1\n\
-             vote_extensions_update_height = -1\n",
+             vote_extensions_update_height = -1\nvote_extension_size = {EXTENSION_SIZE}\n",
             self.path("data/app").display()
         );
         std::fs::write(self.path("config/e2e.toml"), text).expect("our own directory");
     }
+}
+
+/// That there are no other nodes; and that nobody came for a second connection, which a node waits for by mistake now and then when it
+/// has just got its first: its request for one may be there twice, and the other is taken up before the connection is noted down.
+fn is_of_its_own(error: &str) -> bool {
+    let waits_in_vain = error.contains("SignerListener: Error accepting connection")
+        && error.contains(": i/o timeout");
+    error.contains("module=p2p") || waits_in_vain
 }
 
 /// Any number is a secret of this curve.
@@ -375,6 +423,16 @@ fn write_secp256k1_node_key(home: &Path) {
     let value = String::from_utf8(value).expect("base64 digits");
     let key = json!({ "priv_key": { "type": "tendermint/PrivKeySecp256k1", "value": value } });
     std::fs::write(home.join("config/node_key.json"), key.to_string()).expect("our own directory");
+}
+
+/// Whether some process listens on the unix socket of this path: one that a killed process left is there, too.
+fn listens_at(path: &str) -> bool {
+    let table = std::fs::read_to_string("/proc/net/unix").unwrap_or_default();
+    table.lines().any(|line| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        // The kernel's flag of a socket that accepts.
+        columns.get(3) == Some(&"00010000") && columns.get(7) == Some(&path)
+    })
 }
 
 /// Whether some process listens on the port of an address on `127.0.0.1`.
