@@ -1,5 +1,5 @@
-//! Hostile variants of each message of a SecretConnection's handshake, in each generation, without a socket: nobody is believed
-//! who says anything but what an honest node says.
+//! Hostile variants of each message of a SecretConnection's handshake, in each generation, and of its frames, without a socket:
+//! nobody is believed who says anything but what an honest node says.
 //!
 //! `TMKMS_TEST_SEED` repeats a run.
 #![allow(
@@ -18,7 +18,7 @@ use tmkms::{
         Identity,
         secret_connection::{
             Generation, HandshakeError,
-            frame::{SEALED, Sealer},
+            frame::{Opener, SEALED, Sealer},
             handshake::Hello,
             keys::{self, Derived, Side},
         },
@@ -141,10 +141,14 @@ fn hostile_key(node: &Node, random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-fn attack(generation: Generation) {
+fn seeded() -> Random {
     let seed = env::var("TMKMS_TEST_SEED").map_or(0x6865_6c6c, |text| text.parse().unwrap());
     println!("TMKMS_TEST_SEED={seed}");
-    let mut random = Random(seed);
+    Random(seed)
+}
+
+fn attack(generation: Generation) {
+    let mut random = seeded();
     let node = Node::new(generation);
     let honest = node.frame(&node.proof);
     let known = PublicKey::ed25519(key().verifying_key().as_bytes()).unwrap();
@@ -171,6 +175,44 @@ fn attack(generation: Generation) {
             "{generation:?}: {frame:02x?}"
         );
     }
+}
+
+#[test]
+fn nothing_but_the_next_frame_opens() {
+    bounded(|| {
+        let mut random = seeded();
+        let key = [5; 32];
+        let mut sealed = Vec::new();
+        let data = random.bytes(1_500);
+        Sealer::new(&key).seal(&[], &data, &mut sealed).unwrap();
+        let frames = sealed.as_chunks::<SEALED>().0;
+        let mut refused = 0;
+        for variant in 0..EACH {
+            let mut frame = frames[variant % 2];
+            match random.below(3) {
+                0 => frame[random.below(SEALED)] ^= 1 << random.below(8),
+                1 => frame = *random.bytes(SEALED).first_chunk().unwrap(),
+                _ => {
+                    // A piece of the other frame.
+                    let at = random.below(SEALED);
+                    frame[at..].copy_from_slice(&frames[1 - variant % 2][at..]);
+                }
+            }
+            if frame == frames[0] {
+                continue;
+            }
+            let mut opener = Opener::new(&key);
+            assert!(opener.open(&mut frame).is_err(), "{variant}");
+            refused += 1;
+        }
+        assert!(refused > EACH - 20, "{refused}");
+        let mut opener = Opener::new(&key);
+        let opened = frames.iter().map(|frame| {
+            let mut frame = *frame;
+            opener.open(&mut frame).unwrap().to_vec()
+        });
+        assert_eq!(opened.collect::<Vec<_>>().concat(), data);
+    });
 }
 
 #[test]
