@@ -463,7 +463,7 @@ fn a_full_log_under_force_audit_is_named_and_freed_by_the_auditor() {
     let error = device.sign_eddsa(KEY, b"a vote").unwrap_err();
     assert_eq!(error.status(), Some(Status::LogFull));
     assert!(error.to_string().contains("log full (0x0a)"), "{error}");
-    assert!(error.hint().unwrap().contains("set log index"));
+    assert!(error.hint().unwrap().contains("set-log-index"));
     assert!(error.is_transient() && !error.leaves_it_open());
     let read = device.log_entries().unwrap().entries.pop().unwrap();
     device.set_log_index(read.number).unwrap();

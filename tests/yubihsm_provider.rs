@@ -224,7 +224,7 @@ fn a_full_log_is_named_and_signing_goes_on_when_it_is_freed() {
     simulator.device().audit.fill();
     let error = running.sign("a vote").unwrap_err();
     assert!(error.is_transient(), "{error}");
-    for part in ["log full (0x0a)", "set log index"] {
+    for part in ["log full (0x0a)", "set-log-index"] {
         assert!(error.to_string().contains(part), "{error}");
         assert_eq!(running.told.count(part), 1);
     }

@@ -124,14 +124,18 @@ fn python_takes_a_key_through_its_life(firmware: [u8; 3]) {
     });
     live(&python, &hsm.url(), &hsm.serial());
     assert_eq!(hsm.device().open_sessions(), 0, "the reset ended them all");
-    // The same on hardware, where a connector has some that may be erased: what differs is a fault of the simulator.
-    if let Ok(url) = env::var("TMKMS_TEST_YUBIHSM")
+    // The same on hardware, where a connector has some that may be erased: what differs is a fault of the simulator. One firmware
+    // is what it has, so one test does this: two at a time would erase each other's keys.
+    if firmware == NEWEST
+        && let Ok(url) = env::var("TMKMS_TEST_YUBIHSM")
         && url.starts_with("http://")
         && let Ok(serial) = env::var("TMKMS_TEST_YUBIHSM_ERASE")
     {
         live(&python, &url, &serial);
     }
 }
+
+const NEWEST: [u8; 3] = [2, 4, 1];
 
 fn live(python: &Path, url: &str, serial: &str) {
     let life = "tests/interop/yubihsm/life.py";
@@ -144,7 +148,7 @@ fn live(python: &Path, url: &str, serial: &str) {
 
 #[test]
 fn yubicos_client_takes_a_key_through_its_life() {
-    python_takes_a_key_through_its_life([2, 4, 1]);
+    python_takes_a_key_through_its_life(NEWEST);
 }
 
 #[test]
