@@ -20,6 +20,9 @@ use crate::{
 /// held back for so long, that is minutes; it is still well within the 5 s that a node waits for any one reply.
 const HOLD_BACK: Duration = Duration::from_secs(4);
 
+/// So long before a node stops waiting it leaves in any case.
+const IN_TIME: Duration = Duration::from_millis(250);
+
 /// What stays as it is, a key that is not ready or a signature that cannot be kept, is told of so often.
 const SELDOM: Duration = Duration::from_secs(60);
 
@@ -89,7 +92,8 @@ impl Session<'_> {
                 // Told at once: it may be a person who is waited for.
                 self.tell_unready(*not_signed, &mut unready);
                 answer = Answer::Routine;
-                connection.linger(start + HOLD_BACK)?;
+                let limit = codec.reply_limit().saturating_sub(IN_TIME);
+                connection.linger(start + HOLD_BACK.min(limit))?;
             }
             if start.elapsed() > codec.reply_limit() && !cfg!(mutant = "no_late") {
                 return Err(SessionError::Late(start.elapsed()));

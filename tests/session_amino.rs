@@ -9,7 +9,7 @@
 use std::{
     io::{Read, Write},
     os::unix::net::UnixStream,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ed25519_dalek::Verifier as _;
@@ -80,6 +80,13 @@ fn vote(block: Option<BlockId>, signature: &[u8]) -> Vec<u8> {
     let body = head.bytes(4, &time).bytes(5, &id);
     let body = body.bytes(6, &[0x0a; 20]).number(7, 7);
     fields().bytes(1, &body.bytes(8, signature).0).0
+}
+
+fn proposal() -> Vec<u8> {
+    let parts = fields().number(1, 3).bytes(2, &BLOCK.parts_hash);
+    let id = fields().bytes(1, &BLOCK.hash).bytes(2, &parts.0);
+    let head = fields().number(1, 32).number(2, 10).number(4, -1);
+    fields().bytes(1, &head.bytes(5, &id.0).0).0
 }
 
 fn heartbeat(signature: &[u8]) -> Vec<u8> {
@@ -263,4 +270,17 @@ fn a_key_that_is_not_ready_is_an_error_to_a_node_that_cannot_be_told_to_ask_agai
     assert_eq!(replies.len(), 1);
     assert!(replies[0].starts_with(&names::SIGNED_VOTE_RESPONSE));
     assert_eq!(replies[0][4], 0x12, "an error and no vote");
+}
+
+#[test]
+fn a_key_that_is_not_ready_is_no_error_to_a_node_that_may_ask_again_and_soon_enough() {
+    let asked = [ask(names::SIGN_PROPOSAL_REQUEST, &proposal())];
+    let mut script = Script::asking(&asked);
+    let begun = Instant::now();
+    serve(&chain_id(), &mut codec(), false, &mut script, None);
+    assert_eq!(script.replies, [names::PING_RESPONSE]);
+    let until = script.held_until.unwrap();
+    let held = until.duration_since(begun);
+    let held_back = Duration::from_secs(2)..Duration::from_millis(2_750);
+    assert!(held_back.contains(&held), "{held:?}");
 }

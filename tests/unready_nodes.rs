@@ -21,15 +21,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use running::{PLAIN, Thread, key_of};
+use running::{PLAIN, Parts, Thread, key_of};
 use support::{
     Transport::{self, Tcp, Unix},
-    go_tools::Tool::{self, CometBftV038, CometBftV040, TendermintV034},
+    go_tools::Tool::{
+        self, CometBftV038, CometBftV040, TendermintV032, TendermintV033, TendermintV034,
+    },
     node::{CHAIN, Genesis, NodeHome},
     wait_for,
 };
 use tmkms::{
     chain::Served,
+    codec::amino::Amino,
     crypto::{PublicKey, Signature},
     event::Event,
     keyring::{Signer, SignerError},
@@ -66,6 +69,16 @@ impl Signer for Device {
 }
 
 #[test]
+fn tendermint_v0_32_waits_for_a_key_that_is_away() {
+    waits_for_a_key_that_is_away(TendermintV032, Tcp);
+}
+
+#[test]
+fn tendermint_v0_33_waits_for_a_key_that_is_away() {
+    waits_for_a_key_that_is_away(TendermintV033, Unix);
+}
+
+#[test]
 fn tendermint_v0_34_waits_for_a_key_that_is_away() {
     waits_for_a_key_that_is_away(TendermintV034, Tcp);
 }
@@ -95,22 +108,31 @@ fn waits_for_a_key_that_is_away(tool: Tool, transport: Transport) {
     });
     let chain = ChainId::new(CHAIN).unwrap();
     let record = node.path("record");
-    let (addr, parts) = (&node.signer_addr, &PLAIN);
+    let amino = Parts {
+        codec: |_| Box::new(Amino::new(ChainId::new(CHAIN).unwrap())),
+        ..PLAIN
+    };
+    // One try every 4.1 s or 2.6 s, the first of them at once.
+    let (parts, expected) = match tool.amino() {
+        Some(_) => (&amino, 8..=11),
+        None => (&PLAIN, 5..=7),
+    };
+    let addr = &node.signer_addr;
     let signer = Thread::start(addr, &chain, key, &record, parts, Served::from);
     let mut running = node.start();
     node.wait_for_height(5, PATIENCE);
     let disconnected = |event: &Event| matches!(event, Event::Disconnected { .. });
     let before = signer.told.count(disconnected);
 
+    // Old nodes do not tell it while they wait.
+    let stood_at = node.rpc.height().unwrap();
     is_away.store(true, Ordering::SeqCst);
     let pulled = Instant::now();
     wait_for("the node to ask again and again", PATIENCE, || {
         (pulled.elapsed() > AWAY).then_some(())
     });
     let tries = asked_in_vain.load(Ordering::SeqCst);
-    // One every 4.1 s, the first of them at once.
-    assert!((5..=7).contains(&tries), "{tries} tries");
-    let stood_at = node.rpc.height().unwrap();
+    assert!(expected.contains(&tries), "{tries} tries");
     is_away.store(false, Ordering::SeqCst);
     node.wait_for_height(stood_at + 10, PATIENCE);
 

@@ -35,6 +35,8 @@ pub struct Script {
     requests: VecDeque<Vec<u8>>,
     current: Vec<u8>,
     pub replies: Vec<Vec<u8>>,
+    /// Until when the last reply was held back.
+    pub held_until: Option<Instant>,
 }
 
 impl Script {
@@ -61,7 +63,8 @@ impl Connection for Script {
         Ok(())
     }
 
-    fn linger(&mut self, _until: Instant) -> Result<(), ConnectionError> {
+    fn linger(&mut self, until: Instant) -> Result<(), ConnectionError> {
+        self.held_until = Some(until);
         Ok(())
     }
 }

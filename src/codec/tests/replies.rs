@@ -4,6 +4,7 @@ use ed25519_dalek::{Signer as _, SigningKey};
 
 use super::*;
 use crate::{
+    codec::amino::{Amino, names},
     crypto::Signature,
     protection::{Guard, Policy, RawPermit, Record, store::memory::MemoryStore},
 };
@@ -179,6 +180,35 @@ fn try_again_is_an_empty_message_and_only_for_votes_and_proposals() {
     }
     for kind in [Kind::Ping, Kind::PubKey, Kind::Raw] {
         assert!(!codec().try_again(kind, &mut Vec::new()));
+    }
+}
+
+#[test]
+fn try_again_is_the_answer_to_a_ping_for_nodes_that_may_ask_again() {
+    let begun = |said: &[u8]| {
+        let mut codec = Amino::new(options(Raw::Refuse).chain_id);
+        codec.decode(said).expect("a request");
+        codec
+    };
+    let [ping, old_key, new_key] = [
+        names::PING_REQUEST,
+        names::PUB_KEY_MSG,
+        names::PUB_KEY_REQUEST,
+    ];
+    for (said, asks_again) in [(ping, true), (new_key, true), (old_key, false)] {
+        for kind in [Kind::Vote, Kind::Proposal] {
+            let mut out = Vec::new();
+            assert_eq!(begun(&said).try_again(kind, &mut out), asks_again);
+            let expected: &[u8] = if asks_again {
+                &names::PING_RESPONSE
+            } else {
+                &[]
+            };
+            assert_eq!(out, expected);
+        }
+        for kind in [Kind::Ping, Kind::PubKey, Kind::Heartbeat] {
+            assert!(!begun(&said).try_again(kind, &mut Vec::new()));
+        }
     }
 }
 

@@ -33,8 +33,8 @@ use crate::{
     shutdown::{Registration, Shutdown},
 };
 
-/// How long a request waits for the device: a node gives up after 5 s.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a request waits for the device: a node up to v0.33 gives up after 3 s.
+const PATIENCE: Duration = Duration::from_millis(2_250);
 
 /// How long a person may take. The device goes on asking for as long as it likes, so that giving up early would only lose the
 /// answer; it is a bound on a device that has died without a sign.

@@ -39,8 +39,8 @@ use self::{
 /// As in the configuration's section name.
 const NAME: &str = "yubihsm";
 
-/// How long a request waits for the device: a node gives up after 5 s.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a request waits for the device: a node up to v0.33 gives up after 3 s.
+const PATIENCE: Duration = Duration::from_millis(2_250);
 
 /// A YubiHSM2 with an open session, kept by a thread of its own. The thread ends with the last clone of it and the last key
 /// that it gave, or on shutdown.
