@@ -98,7 +98,8 @@ impl Session<'_> {
             if start.elapsed() > codec.reply_limit() && !cfg!(mutant = "no_late") {
                 return Err(SessionError::Late(start.elapsed()));
             }
-            if codec.mistakes_late_replies() && connection.has_more() {
+            let overtaken = codec.mistakes_late_replies() && connection.has_more();
+            if overtaken && !cfg!(mutant = "no_late") {
                 return Err(SessionError::Overtaken);
             }
             connection.write(&reply)?;
