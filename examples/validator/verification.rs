@@ -50,7 +50,10 @@ impl Key {
             return Err(io::Error::other("not one public key"));
         };
         let key = Self::decode(name, &bytes).ok_or_else(|| io::Error::other("no public key"))?;
-        if response.pub_key_type != name || response.pub_key_bytes != key.later_bytes() {
+        // A signer of before v1, such as the original, says neither.
+        let says_both = !response.pub_key_type.is_empty() || !response.pub_key_bytes.is_empty();
+        let agrees = response.pub_key_type == name && response.pub_key_bytes == key.later_bytes();
+        if says_both && !agrees {
             return Err(io::Error::other(
                 "nodes of v1 see another key than those before",
             ));
