@@ -47,11 +47,8 @@ impl Bench {
     }
 
     fn meet(&self) -> (Link, Validator) {
-        let begun = Instant::now();
-        let link = self.listener.accept(|| begun.elapsed() > PATIENCE).unwrap();
-        let mut link = link.expect("the signer dials");
-        let validator = Validator::meet(&mut link, &ChainId::new(CHAIN).unwrap()).unwrap();
-        (link, validator)
+        let chain = ChainId::new(CHAIN).unwrap();
+        Validator::await_signer(&self.listener, &chain, PATIENCE).unwrap()
     }
 
     /// What a node asks for in one height. All of it verifies; a repeat, also after the signer was killed and restarted, gets the same

@@ -76,11 +76,7 @@ fn signer(simulator: &Simulator, addr: &str) -> SignerHome {
 
 /// The next dial, and what a node asks first.
 fn meet(listener: &Listener) -> (Link, Validator) {
-    let begun = Instant::now();
-    let link = listener.accept(|| begun.elapsed() > PATIENCE).unwrap();
-    let mut link = link.expect("the signer dials");
-    let validator = Validator::meet(&mut link, &ChainId::new(CHAIN).unwrap()).unwrap();
-    (link, validator)
+    Validator::await_signer(listener, &ChainId::new(CHAIN).unwrap(), PATIENCE).unwrap()
 }
 
 fn prevote(height: i64) -> Ballot {

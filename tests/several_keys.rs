@@ -11,10 +11,7 @@ mod support;
 #[path = "support/yubihsm/mod.rs"]
 mod yubihsm;
 
-use std::{
-    fmt::Write as _,
-    time::{Duration, Instant},
-};
+use std::{fmt::Write as _, time::Duration};
 
 use node_side::{Answer, Ballot, Link, Listener, Validator, block, now};
 use support::{
@@ -84,11 +81,7 @@ fn is_key(word: &&str) -> bool {
 }
 
 fn meet(listener: &Listener) -> (Link, Validator) {
-    let begun = Instant::now();
-    let link = listener.accept(|| begun.elapsed() > PATIENCE).unwrap();
-    let mut link = link.expect("the signer dials");
-    let validator = Validator::meet(&mut link, &ChainId::new(CHAIN).unwrap()).unwrap();
-    (link, validator)
+    Validator::await_signer(listener, &ChainId::new(CHAIN).unwrap(), PATIENCE).unwrap()
 }
 
 fn prevote(height: i64, salt: u8) -> Ballot {

@@ -136,6 +136,16 @@ fn ctrl_c_in_the_middle_of_a_command_leaves_no_session_open() {
     }
 }
 
+/// `setup`, which waits for its answers.
+fn set_up(home: &tempfile::TempDir) -> Child {
+    tmkms(home, "yubihsm setup")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
 #[test]
 fn a_test_goes_on_with_a_new_session_when_the_device_is_back() {
     // Slow, so that what is said fits into its pipe while nobody reads.
@@ -208,12 +218,7 @@ fn whoever_writes_words_on_paper_may_take_longer_than_a_session_lasts() {
     let hsm = Simulator::start(Options::default());
     words::apply(&hsm, "ed25519 1 1");
     let home = home(&hsm);
-    let mut child = tmkms(&home, "yubihsm setup")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = set_up(&home);
     let mut stderr = child.stderr.take().unwrap();
     let mut told = String::new();
     while !told.contains("(y/N): ") {
@@ -238,12 +243,7 @@ fn a_setup_that_is_interrupted_after_the_reset_finishes_first() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let hsm = Simulator::start(Options::default());
         let home = home(&hsm);
-        let mut child = tmkms(&home, "yubihsm setup")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = set_up(&home);
         let answers = format!("y\n{}\n", hsm.serial());
         type_in(&mut child, &answers);
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -270,12 +270,7 @@ fn another_device_that_the_connector_finds_during_the_reset_is_not_erased() {
     });
     let serial = hsm.serial();
     let home = home(&hsm);
-    let mut child = tmkms(&home, "yubihsm setup")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child = set_up(&home);
     type_in(&mut child, &format!("y\n{serial}\n"));
     while hsm.device().count(command::RESET_DEVICE) == 0 {
         std::thread::sleep(Duration::from_millis(5));

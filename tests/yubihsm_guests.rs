@@ -23,12 +23,12 @@ use std::{
 };
 
 use running::{KEY, PATIENCE, Running, Told, admin, eventually, start, with_key};
-use simulator::codes::command;
+use simulator::{Simulator, codes::command};
 use target::{LONG, config, credentials, http, of};
 use tmkms::{
     event::Sink,
     keyring::providers::yubihsm::{
-        ConnectorServer, Device, Filter, Hsm, StaticKeys,
+        Config, ConnectorServer, Device, Filter, Hsm, StaticKeys,
         transport::{Transport, http::Http},
     },
     shutdown::Shutdown,
@@ -37,9 +37,7 @@ use tmkms::{
 #[test]
 fn other_programs_reach_the_device_through_us_and_votes_go_first() {
     let simulator = with_key();
-    let mut config = config(of(&simulator, LONG), 1, "password");
-    let laddr = free_address();
-    config.connector_server = Some(ConnectorServer { laddr, cli: None });
+    let (config, laddr) = served(&simulator, "password");
     let running = Running::with(&config);
     let through = http("127.0.0.1", laddr.port(), LONG);
     let mut guests: Vec<_> = (0..4)
@@ -82,9 +80,7 @@ fn other_programs_reach_the_device_through_us_and_votes_go_first() {
 #[test]
 fn a_guest_that_takes_our_session_for_its_own_does_not_end_it() {
     let simulator = with_key();
-    let mut config = config(of(&simulator, LONG), 1, "password");
-    let laddr = free_address();
-    config.connector_server = Some(ConnectorServer { laddr, cli: None });
+    let (config, laddr) = served(&simulator, "password");
     let running = Running::with(&config);
     running.sign("a vote").unwrap();
     let sessions = || simulator.device().count(command::CREATE_SESSION);
@@ -109,9 +105,7 @@ fn a_guest_that_takes_our_session_for_its_own_does_not_end_it() {
 #[test]
 fn a_guest_that_gets_the_number_of_our_forgotten_session_keeps_its_own() {
     let simulator = with_key();
-    let mut config = config(of(&simulator, LONG), 1, "password");
-    let laddr = free_address();
-    config.connector_server = Some(ConnectorServer { laddr, cli: None });
+    let (config, laddr) = served(&simulator, "password");
     let running = Running::with(&config);
     running.sign("a vote").unwrap();
     simulator.device().lose_sessions();
@@ -129,9 +123,7 @@ fn yubicos_own_client_takes_a_key_through_its_life_through_us() {
         Err(why) => return support::skip("Yubico's Python client", &why),
     };
     let simulator = with_key();
-    let mut config = config(of(&simulator, LONG), 1, "password");
-    let laddr = free_address();
-    config.connector_server = Some(ConnectorServer { laddr, cli: None });
+    let (config, laddr) = served(&simulator, "password");
     let running = Running::with(&config);
     running.sign("a vote").unwrap();
     let (url, serial) = (format!("http://{laddr}"), simulator.serial());
@@ -151,9 +143,7 @@ fn yubicos_own_client_takes_a_key_through_its_life_through_us() {
 #[test]
 fn the_crates_client_reaches_the_device_through_us() {
     let simulator = with_key();
-    let mut config = config(of(&simulator, LONG), 1, "password");
-    let laddr = free_address();
-    config.connector_server = Some(ConnectorServer { laddr, cli: None });
+    let (config, laddr) = served(&simulator, "password");
     let running = Running::with(&config);
     let connector = yubihsm::Connector::http(&yubihsm::HttpConfig {
         addr: laddr.ip().to_string(),
@@ -171,9 +161,7 @@ fn the_crates_client_reaches_the_device_through_us() {
 #[test]
 fn guests_can_put_right_what_keeps_us_out() {
     let simulator = with_key();
-    let mut config = config(of(&simulator, LONG), 1, "another password");
-    let laddr = free_address();
-    config.connector_server = Some(ConnectorServer { laddr, cli: None });
+    let (config, laddr) = served(&simulator, "another password");
     let (hsm, _told, shutdown) = start(&config);
     assert!(hsm.key(KEY, PATIENCE).is_err());
     let through = http("127.0.0.1", laddr.port(), LONG);
@@ -189,7 +177,7 @@ fn guests_can_put_right_what_keeps_us_out() {
 #[test]
 fn an_address_that_is_taken_is_an_error_of_the_start() {
     let simulator = with_key();
-    let mut config = config(of(&simulator, LONG), 1, "password");
+    let (mut config, _) = served(&simulator, "password");
     let laddr = simulator.addr();
     config.connector_server = Some(ConnectorServer { laddr, cli: None });
     let sink: Arc<dyn Sink> = Arc::new(Told::default());
@@ -203,6 +191,14 @@ fn an_address_that_is_taken_is_an_error_of_the_start() {
         error.hint().unwrap().contains("connector_server"),
         "{error}"
     );
+}
+
+/// A provider that lets others reach the device, and the address where they do.
+fn served(simulator: &Simulator, password: &str) -> (Config, SocketAddr) {
+    let mut config = config(of(simulator, LONG), 1, password);
+    let laddr = free_address();
+    config.connector_server = Some(ConnectorServer { laddr, cli: None });
+    (config, laddr)
 }
 
 /// A port that nobody had a moment ago: the provider does not tell which one it was given.

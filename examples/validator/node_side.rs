@@ -19,7 +19,7 @@ use std::{
         unix::net::{UnixListener, UnixStream},
     },
     path::PathBuf,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use ed25519_dalek::SigningKey;
@@ -257,6 +257,19 @@ pub struct Validator {
 }
 
 impl Validator {
+    /// The next signer that dials in time, and what a node asks first.
+    pub fn await_signer(
+        listener: &Listener,
+        chain: &ChainId,
+        patience: Duration,
+    ) -> io::Result<(Link, Self)> {
+        let begun = Instant::now();
+        let link = listener.accept(|| begun.elapsed() > patience)?;
+        let mut link = link.ok_or_else(|| io::Error::other("no signer dials"))?;
+        let validator = Self::meet(&mut link, chain)?;
+        Ok((link, validator))
+    }
+
     /// Asks the signer for the public key, as a node does first.
     pub fn meet(link: &mut Link, chain: &ChainId) -> io::Result<Self> {
         let reply = link.ask(&Message {
