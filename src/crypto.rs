@@ -6,6 +6,7 @@
 use std::{borrow::Cow, fmt};
 
 use sha2::{Digest, Sha256};
+use subtle_encoding::hex;
 use zeroize::Zeroizing;
 
 mod bls12381;
@@ -255,6 +256,12 @@ impl fmt::Display for Algorithm {
 }
 
 impl PublicKey {
+    /// The consensus address as nodes write it: 40 upper-case hexadecimal digits.
+    #[must_use]
+    pub fn address_text(&self) -> String {
+        String::from_utf8_lossy(&hex::encode_upper(self.address())).into_owned()
+    }
+
     /// Decodes a 32-byte Ed25519 public key.
     ///
     /// # Errors
@@ -298,8 +305,10 @@ mod tests {
         )
         .expect("hex");
         let key = PublicKey::ed25519(&bytes).expect("a point");
-        let address = subtle_encoding::hex::encode_upper(key.address());
-        assert_eq!(address, b"AD7DAE5FEC609CF02F9BDE7D81D0C3CD66141563");
+        assert_eq!(
+            key.address_text(),
+            "AD7DAE5FEC609CF02F9BDE7D81D0C3CD66141563"
+        );
     }
 
     #[test]

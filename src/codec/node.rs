@@ -48,11 +48,22 @@ impl Pin {
         Self { spelling, family }
     }
 
-    fn contradicted(&self, found: &'static str) -> DecodeError {
-        DecodeError::Unanswerable(Reason::OtherFamily {
+    /// Holds a node against it.
+    ///
+    /// # Errors
+    /// `Reason::OtherFamily`, with what the node speaks instead.
+    pub fn hold(&self, found: Family) -> Result<(), Reason> {
+        if found == self.family {
+            return Ok(());
+        }
+        Err(self.contradicted(found.in_words()))
+    }
+
+    fn contradicted(&self, found: &'static str) -> Reason {
+        Reason::OtherFamily {
             pinned: self.spelling,
             found,
-        })
+        }
     }
 }
 
@@ -130,18 +141,17 @@ impl Node {
         if let Some(pin) = &self.pin
             && !entry.families.contains(&pin.family)
         {
-            return Err(pin.contradicted(entry.name));
+            let reason = pin.contradicted(entry.name);
+            return Err(DecodeError::Unanswerable(reason));
         }
         self.speaks = Some(place);
         Ok(())
     }
 
-    /// Where the handshake told no family, or there was none, the messages may.
-    fn hold_against_pin(&self) -> Result<(), DecodeError> {
-        match (&self.pin, self.current().family()) {
-            (Some(pin), Some(found)) if pin.family != found => {
-                Err(pin.contradicted(found.in_words()))
-            }
+    /// What was found out of the node, held against what the operator says.
+    fn hold(&self, found: Option<Family>) -> Result<(), DecodeError> {
+        match (&self.pin, found) {
+            (Some(pin), Some(found)) => pin.hold(found).map_err(DecodeError::Unanswerable),
             _ => Ok(()),
         }
     }
@@ -151,7 +161,8 @@ impl Codec for Node {
     fn decode(&mut self, message: &[u8]) -> Result<Request, DecodeError> {
         self.listen(message)?;
         let decoded = self.current_mut().decode(message);
-        self.hold_against_pin()?;
+        // Where the handshake told no family, or there was none, the messages may.
+        self.hold(self.current().family())?;
         decoded
     }
 
@@ -173,12 +184,7 @@ impl Codec for Node {
         for dialect in &mut self.dialects {
             dialect.begin(family)?;
         }
-        match (&self.pin, family) {
-            (Some(pin), Some(found)) if pin.family != found => {
-                Err(pin.contradicted(found.in_words()))
-            }
-            _ => Ok(()),
-        }
+        self.hold(family)
     }
 
     fn take_found(&mut self) -> Option<&'static str> {

@@ -5,10 +5,7 @@ use std::path::PathBuf;
 use crate::{
     commands::{Failure, key_type, note, output},
     crypto::Algorithm,
-    keyring::{
-        format::{format_address, format_key},
-        providers::softsign,
-    },
+    keyring::{format::format_key, providers::softsign},
 };
 
 /// Make a new consensus key in a file and print its public key
@@ -32,7 +29,7 @@ impl Generate {
             "generated consensus ({}) private key at {}, address {}",
             self.scheme,
             self.path.display(),
-            format_address(&key)
+            key.address_text()
         ));
         output(&format!("{}\n", format_key(&key, None)))
     }

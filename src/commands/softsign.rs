@@ -13,7 +13,7 @@ use crate::{
     },
     crypto::Algorithm,
     keyring::{
-        format::{format_address, format_key},
+        format::format_key,
         providers::softsign::{self, FileFormat},
     },
 };
@@ -82,7 +82,7 @@ impl Softsign {
                 note(&format!(
                     "generated consensus ({scheme}) private key at {}, address {}",
                     path.display(),
-                    format_address(&key)
+                    key.address_text()
                 ));
                 output(&format!("{}\n", format_key(&key, None)))
             }
@@ -109,7 +109,7 @@ impl Softsign {
                     "imported consensus ({}) private key to {}, address {}",
                     key.algorithm(),
                     to.display(),
-                    format_address(&key)
+                    key.address_text()
                 ));
                 output(&format!("{}\n", format_key(&key, None)))
             }

@@ -19,8 +19,8 @@ use crate::{
 mod show;
 mod target;
 
-use self::target::Target;
-pub(super) use self::target::{find_chain, records};
+use self::target::{Found, Target};
+pub(super) use self::target::{find_chain, holder};
 
 /// Show and raise the records of what was signed
 #[derive(Debug, Subcommand)]
@@ -183,23 +183,23 @@ impl State {
 }
 
 fn init(target: &Target<'_>, floor: &OptionalFloor) -> Result<(), Failure> {
-    let (key, path) = target.key_and_record()?;
+    let found = target.key_and_record()?;
     let record = match floor.height {
         Some(height) => floor.within.floor(height),
         None => Record::never_signed(),
     };
-    let (id, path) = (&target.chain.id, path.as_path());
-    if let (None, Some(other)) = (floor.height, target.another_record(&key, path)) {
+    if let (None, Some(other)) = (floor.height, target.another_record(&found)) {
         // "Never signed" is not true of it.
-        let (place, other) = (path.display(), other.display());
-        let chain = target.as_typed(&key);
+        let (place, other) = (found.path.display(), other.display());
+        let typed = &found.typed;
         return Err(
             Failure::new(format!("this key has a record already: {other}")).hint(format!(
-                "where {place} is to be its place: `tmkms state import {chain} {other}`, and move that one away; or `--height H`"
+                "where {place} is to be its place: `tmkms state import {typed} {other}`, and move that one away; or `--height H`"
             )),
         );
     }
-    file::create(path, id, &key, &record).map_err(|error| {
+    let (id, path) = (&target.chain.id, found.path.as_path());
+    file::create(path, id, &found.key, &record).map_err(|error| {
         let directory = path
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty());
@@ -217,8 +217,8 @@ fn init(target: &Target<'_>, floor: &OptionalFloor) -> Result<(), Failure> {
 fn raise(target: &Target<'_>, floor: &Floor) -> Result<(), Failure> {
     // A record in another format needs the key to be converted with; one of our own says which key it has.
     let (key, path) = match target.key_and_record() {
-        Ok((key, path)) => (Some(key), path),
-        Err(_) => (None, target.record()?),
+        Ok(Found { key, path, .. }) => (Some(key), path),
+        Err(failure) => (None, target.told_by_records().ok_or(failure)?),
     };
     let floor = floor.within.floor(floor.height);
     let id = &target.chain.id;
@@ -227,7 +227,7 @@ fn raise(target: &Target<'_>, floor: &Floor) -> Result<(), Failure> {
 }
 
 fn import(target: &Target<'_>, source: &Path) -> Result<(), Failure> {
-    let (key, path) = target.key_and_record()?;
+    let Found { key, path, .. } = target.key_and_record()?;
     // Told apart here: to the record's room a file that is not there is a record that is missing.
     source.metadata().map_err(|error| {
         Failure::new(format!("cannot read {}", source.display())).cause(error.to_string())

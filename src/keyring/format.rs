@@ -35,12 +35,6 @@ pub fn format_key(key: &PublicKey, format: Option<&KeyFormat>) -> String {
     }
 }
 
-/// The consensus address as nodes write it: 40 upper-case hexadecimal digits.
-#[must_use]
-pub fn format_address(key: &PublicKey) -> String {
-    upper_hex(&key.address())
-}
-
 fn both(key: &PublicKey) -> String {
     format!("{} {}", upper_hex(key.as_bytes()), cosmos_json(key))
 }

@@ -21,7 +21,6 @@ use crate::{
         },
     },
     privval::ChainId,
-    protection::store::file,
     shutdown::Shutdown,
 };
 
@@ -266,9 +265,7 @@ impl<'a> Look<'_, 'a> {
         let mut chains = self.config.chains.iter();
         chains.find_map(|chain| {
             let of_device = ids.contains(&&chain.id);
-            let records = of_device.then(|| state::records(self.config, chain))?;
-            let mut records = records.iter();
-            records.find_map(|path| file::inspect(path).ok()?.holder)
+            of_device.then(|| state::holder(self.config, chain))?
         })
     }
 

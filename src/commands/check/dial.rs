@@ -114,11 +114,8 @@ fn contradiction(
     validator: &client::Config,
 ) -> Option<Reason> {
     let pin = validator.protocol?;
-    let found = client::family(dialled.as_ref().ok()?.generation?);
-    (found != pin.family).then_some(Reason::OtherFamily {
-        pinned: pin.spelling,
-        found: found.in_words(),
-    })
+    pin.hold(client::family(dialled.as_ref().ok()?.generation?))
+        .err()
 }
 
 /// A node of v0.26 or v0.27 listens for its one signer, and for nobody after it.

@@ -151,19 +151,24 @@ fn look_at_record(
     key: Option<&PublicKey>,
     findings: &mut Findings,
 ) -> Option<u32> {
-    let path = match (key, record.all().as_slice()) {
-        (Some(key), _) => record.find(key),
-        (None, [only]) => Ok(only.clone()),
-        // Which one it is only the key tells, and why it does not was told.
-        (None, _) => return None,
+    let path = match key {
+        Some(key) => record.find(key),
+        None => match record.all().as_slice() {
+            [only] => Ok(only.clone()),
+            // Which one it is only the key tells, and why it does not was told.
+            _ => return None,
+        },
     };
     let snapshot = match path.and_then(|path| file::inspect(&path)) {
         Ok(snapshot) => snapshot,
-        Err(mut error) => {
-            error.chain.get_or_insert_with(|| chain.id.clone());
-            if let Some(key) = key {
-                error = record.told(error, &chain.id, key);
-            }
+        Err(error) => {
+            let error = match key {
+                Some(key) => record.told(error, &chain.id, key),
+                None => OpenError {
+                    chain: Some(chain.id.clone()),
+                    ..error
+                },
+            };
             findings.failed("", &error, error.hint());
             return None;
         }
@@ -193,7 +198,7 @@ fn look_at_record(
         let error = OpenError {
             path: snapshot.path.clone(),
             chain: Some(chain.id.clone()),
-            key: None,
+            typed: None,
             problem: Problem::Io {
                 doing: "write",
                 source: error.into(),

@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use subtle_encoding::hex;
-
 use crate::{
     chain,
     commands::{Failure, consensus_key},
@@ -39,7 +37,7 @@ impl<'a> Target<'a> {
     }
 
     /// Opens the key, only to see which one it is, and gives it with the place of its record.
-    pub(super) fn key_and_record(&self) -> Result<(PublicKey, PathBuf), Failure> {
+    pub(super) fn key_and_record(&self) -> Result<Found, Failure> {
         let id = &self.chain.id;
         if self.keys.is_empty() {
             let what = format!("chain {id} has no consensus key that this version opens");
@@ -47,59 +45,62 @@ impl<'a> Target<'a> {
                 "a record belongs to a key: name the key in a [[providers.…]] section first",
             ));
         }
-        let mut closed = None;
+        let mut failed = None;
         for ChainKey { key, record } in &self.keys {
             match consensus_key::public_key(*key) {
                 Ok(key) if self.name.is_none_or(|name| name.names(&key)) => {
                     let path = record
                         .find(&key)
                         .map_err(|error| record.told(error, id, &key))?;
-                    return Ok((key, path));
+                    let typed = record.as_typed(id, &key);
+                    return Ok(Found { key, path, typed });
                 }
                 Ok(_) => {}
-                Err(failure) => closed = closed.or(Some(failure)),
+                Err(failure) => failed = failed.or(Some(failure)),
             }
         }
-        Err(closed.unwrap_or_else(|| match self.name {
-            Some(name) => no_such_key(self.chain, name),
-            None => Failure::new(format!("chain {id} has no key")),
+        Err(failed.unwrap_or_else(|| {
+            let name = self.name.map(KeyName::to_string).unwrap_or_default();
+            Failure::new(format!("chain {id} has no key {name}"))
+                .hint("`tmkms check` prints the keys")
         }))
     }
 
-    /// What stands for the record in a command.
-    pub(super) fn as_typed(&self, key: &PublicKey) -> String {
-        let id = &self.chain.id;
-        if self.keys.len() < 2 {
-            return id.to_string();
-        }
-        let address = hex::encode_upper(key.address());
-        format!("{id} --key {}", String::from_utf8_lossy(&address))
-    }
-
     /// A record of this key in another place than its own, where the configuration once named that.
-    pub(super) fn another_record(&self, key: &PublicKey, own: &Path) -> Option<PathBuf> {
+    pub(super) fn another_record(&self, found: &Found) -> Option<PathBuf> {
         let mut all = all_of(self.chain, &self.keys);
         all.extend(of_chain(self.chain).all());
-        all.into_iter().find(|path| {
-            let owner = || file::inspect(path).ok()?.key;
-            path != own && owner().as_ref() == Some(key)
-        })
+        all.into_iter()
+            .find(|path| *path != found.path && owner(path).as_ref() == Some(&found.key))
     }
 
-    /// The place of the record. The key is opened only where the records do not tell whose they are.
-    pub(super) fn record(&self) -> Result<PathBuf, Failure> {
+    /// The place of the record, where the records themselves tell.
+    pub(super) fn told_by_records(&self) -> Option<PathBuf> {
         let mut records = all_of(self.chain, &self.keys);
         if let Some(name) = self.name {
-            records.retain(|path| {
-                let owner = file::inspect(path).ok().and_then(|record| record.key);
-                owner.is_some_and(|owner| name.names(&owner))
-            });
+            records.retain(|path| owner(path).is_some_and(|owner| name.names(&owner)));
         }
         match records.as_slice() {
-            [only] => Ok(only.clone()),
-            _ => Ok(self.key_and_record()?.1),
+            [only] => Some(only.clone()),
+            _ => None,
         }
     }
+
+    /// The place of the record. The key is opened only where the records do not tell.
+    pub(super) fn record(&self) -> Result<PathBuf, Failure> {
+        match self.told_by_records() {
+            Some(path) => Ok(path),
+            None => Ok(self.key_and_record()?.path),
+        }
+    }
+}
+
+/// A key, and its record.
+pub(super) struct Found {
+    pub(super) key: PublicKey,
+    pub(super) path: PathBuf,
+    /// What names the record in a command.
+    pub(super) typed: String,
 }
 
 /// The chain that was typed.
@@ -114,8 +115,20 @@ pub(in crate::commands) fn find_chain<'a>(
 }
 
 /// Every record of a chain that there is, or the place where the first one would be.
-pub(in crate::commands) fn records(config: &Config, chain: &chain::Config) -> Vec<PathBuf> {
+pub(super) fn records(config: &Config, chain: &chain::Config) -> Vec<PathBuf> {
     all_of(chain, &config.consensus_keys(chain))
+}
+
+/// The process that serves one of a chain's keys.
+pub(in crate::commands) fn holder(config: &Config, chain: &chain::Config) -> Option<u32> {
+    let records = records(config, chain);
+    let mut records = records.iter();
+    records.find_map(|path| file::inspect(path).ok()?.holder)
+}
+
+/// Whose record a file is, where it tells.
+fn owner(path: &Path) -> Option<PublicKey> {
+    file::inspect(path).ok()?.key
 }
 
 fn all_of(chain: &chain::Config, keys: &[ChainKey<'_>]) -> Vec<PathBuf> {
@@ -138,11 +151,6 @@ fn of_chain(chain: &chain::Config) -> RecordPath {
         whose: Whose::First,
         one_of_several: false,
     }
-}
-
-fn no_such_key(chain: &chain::Config, name: &KeyName) -> Failure {
-    Failure::new(format!("chain {} has no key {name}", chain.id))
-        .hint("`tmkms check` prints the keys")
 }
 
 fn unknown_chain(config: &Config, id: &str) -> Failure {

@@ -25,7 +25,6 @@ use crate::{
             transport,
         },
     },
-    protection::store::file,
 };
 
 /// How long a command over the connector of a running tmkms may take.
@@ -230,11 +229,7 @@ impl Reach {
             let mut keys = hsm.keys.iter();
             keys.any(|key| key.chain_ids.contains(&chain.id))
         });
-        chains.find_map(|chain| {
-            let records = state::records(&self.config, chain);
-            let mut records = records.iter();
-            records.find_map(|path| file::inspect(path).ok()?.holder)
-        })
+        chains.find_map(|chain| state::holder(&self.config, chain))
     }
 
     /// Opens a session, and says in words why not.

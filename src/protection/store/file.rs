@@ -510,7 +510,7 @@ fn at(path: &Path, chain: Option<&ChainId>, problem: Problem) -> OpenError {
     OpenError {
         path: path.to_owned(),
         chain: chain.cloned(),
-        key: None,
+        typed: None,
         problem,
     }
 }

@@ -1,8 +1,6 @@
 //! `[[providers.ledgertm]]`: which Ledger, and for which chains.
 
-use std::fmt;
-
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use crate::privval::ChainId;
 

@@ -2,8 +2,6 @@
 
 use std::{fmt, io, path::PathBuf};
 
-use subtle_encoding::hex;
-
 use crate::privval::ChainId;
 
 /// A record that cannot be used. Nothing was signed, and no floor was lowered.
@@ -13,8 +11,8 @@ pub struct OpenError {
     pub path: PathBuf,
     /// The chain, where it is known.
     pub chain: Option<ChainId>,
-    /// The address of the key, where the chain has several.
-    pub key: Option<[u8; 20]>,
+    /// What names the record in a command, if that is more than the chain.
+    pub typed: Option<String>,
     /// What is wrong.
     pub problem: Problem,
 }
@@ -95,14 +93,7 @@ impl OpenError {
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         let chain = self.chain.as_ref().map_or("CHAIN", ChainId::as_str);
-        // As it is typed after a command.
-        let chain = match self.key {
-            None => chain.to_owned(),
-            Some(address) => format!(
-                "{chain} --key {}",
-                String::from_utf8_lossy(&hex::encode_upper(address))
-            ),
-        };
+        let chain = self.typed.as_deref().unwrap_or(chain);
         let path = self.path.display();
         let init = format!(
             "`tmkms state init {chain} --height H`, H being no lower than any height that this key has signed"

@@ -9,8 +9,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use subtle_encoding::hex;
-
 use crate::{
     crypto::PublicKey,
     privval::ChainId,
@@ -102,12 +100,22 @@ impl RecordPath {
         all
     }
 
-    /// The error with all that an operator must type to name the record: its chain, and its key where that is one of several.
+    /// What names the record in a command: its chain, and its key where that is one of several.
+    #[must_use]
+    pub fn as_typed(&self, chain: &ChainId, key: &PublicKey) -> String {
+        if self.one_of_several {
+            format!("{chain} --key {}", key.address_text())
+        } else {
+            chain.to_string()
+        }
+    }
+
+    /// The error with all that its hint needs to name the record.
     #[must_use]
     pub fn told(&self, error: OpenError, chain: &ChainId, key: &PublicKey) -> OpenError {
         OpenError {
             chain: Some(chain.clone()),
-            key: self.one_of_several.then(|| key.address()),
+            typed: Some(self.as_typed(chain, key)),
             ..error
         }
     }
@@ -147,10 +155,9 @@ fn owner(path: &Path) -> Owner {
 
 /// `state.json` → `state-ADDRESS.json`
 fn path_beside(state_file: &Path, key: &PublicKey) -> PathBuf {
-    let address = hex::encode_upper(key.address());
     let mut name = state_file.file_stem().unwrap_or_default().to_owned();
     name.push("-");
-    name.push(String::from_utf8_lossy(&address).as_ref());
+    name.push(key.address_text());
     if let Some(extension) = state_file.extension() {
         name.push(".");
         name.push(extension);
