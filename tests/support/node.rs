@@ -134,52 +134,35 @@ impl NodeHome {
         let value = text(subtle_encoding::base64::encode(key.as_bytes()));
         let names = facts.json.first().expect("every key type has names");
         let public = json!({ "type": names.public, "value": value });
-        let path = self.path("config/genesis.json");
-        let text = std::fs::read(&path).expect("init wrote it");
-        let mut genesis: Value = serde_json::from_slice(&text).expect("init writes JSON");
+        let mut genesis = self.genesis();
         genesis["validators"][0]["address"] = json!(address);
         genesis["validators"][0]["pub_key"] = public.clone();
         genesis["consensus_params"]["validator"]["pub_key_types"] = json!([facts.name]);
-        let text = serde_json::to_vec_pretty(&genesis).expect("JSON can be written");
-        std::fs::write(&path, text).expect("our own directory");
+        self.put_genesis(&genesis);
         let taken = json!({ "address": address, "pub_key": public }).to_string();
         std::fs::write(self.take_key(), taken).expect("our own directory");
     }
 
     /// Makes this home a node of its own chain with `first`'s ID and validator: the operator's worst mistake.
     pub fn share_validator(&self, first: &Self) {
-        let read = |home: &Self| -> Value {
-            let text = std::fs::read(home.path("config/genesis.json")).expect("both homes exist");
-            serde_json::from_slice(&text).expect("init writes JSON")
-        };
-        let mut genesis = read(self);
-        genesis["validators"] = read(first)["validators"].take();
-        let text = serde_json::to_vec_pretty(&genesis).expect("JSON can be written");
-        std::fs::write(self.path("config/genesis.json"), text).expect("our own directory");
+        let mut genesis = self.genesis();
+        genesis["validators"] = first.genesis()["validators"].take();
+        self.put_genesis(&genesis);
         self.take_key();
     }
 
     /// Makes the validator of `other` a second one of this chain, of the same power.
     pub fn add_validator_of(&self, other: &Self) {
-        let read = |home: &Self| -> Value {
-            let text = std::fs::read(home.path("config/genesis.json")).expect("both homes exist");
-            serde_json::from_slice(&text).expect("init writes JSON")
-        };
-        let (mut genesis, theirs) = (read(self), read(other));
+        let (mut genesis, theirs) = (self.genesis(), other.genesis());
         let validators = genesis["validators"].as_array_mut().expect("a list");
         validators.push(theirs["validators"][0].clone());
-        let text = serde_json::to_vec_pretty(&genesis).expect("JSON can be written");
-        std::fs::write(self.path("config/genesis.json"), text).expect("our own directory");
+        self.put_genesis(&genesis);
     }
 
     /// Makes this home a second node of `first`'s chain, with its validators and connected to it.
     pub fn join(&self, first: &Self) {
         self.take_key();
-        std::fs::copy(
-            first.path("config/genesis.json"),
-            self.path("config/genesis.json"),
-        )
-        .expect("both homes exist");
+        self.put_genesis(&first.genesis());
         let id = run(Command::new(&first.program)
             .args(["show-node-id", "--home"])
             .arg(first.dir.path()));
@@ -381,10 +364,18 @@ impl NodeHome {
         std::fs::write(&path, edited).expect("our own directory");
     }
 
+    fn genesis(&self) -> Value {
+        let text = std::fs::read(self.path("config/genesis.json")).expect("init wrote it");
+        serde_json::from_slice(&text).expect("init writes JSON")
+    }
+
+    fn put_genesis(&self, genesis: &Value) {
+        let text = serde_json::to_vec_pretty(genesis).expect("JSON can be written");
+        std::fs::write(self.path("config/genesis.json"), text).expect("our own directory");
+    }
+
     fn write_genesis(&self, genesis: Genesis) {
-        let path = self.path("config/genesis.json");
-        let text = std::fs::read(&path).expect("init wrote it");
-        let mut doc: Value = serde_json::from_slice(&text).expect("init writes JSON");
+        let mut doc = self.genesis();
         doc["chain_id"] = json!(CHAIN);
         if genesis.extensions {
             let group = match self.tool {
@@ -393,8 +384,7 @@ impl NodeHome {
             };
             doc["consensus_params"][group]["vote_extensions_enable_height"] = json!("1");
         }
-        let text = serde_json::to_vec_pretty(&doc).expect("JSON can be written");
-        std::fs::write(&path, text).expect("our own directory");
+        self.put_genesis(&doc);
     }
 
     fn write_e2e_config(&self) {
